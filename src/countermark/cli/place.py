@@ -1,0 +1,24 @@
+"""Find the bank that a command runs in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from countermark.errors import ConfigError
+
+
+def bank_root(start: Path | None = None) -> Path:
+    """The nearest folder at or above ``start`` that holds conf/bank.yaml.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "conf" / "bank.yaml").is_file():
+            return folder
+    raise ConfigError(
+        "this folder is not inside a bank",
+        expected="a folder with conf/bank.yaml, here or above",
+        hint="cd into the bank, or start one with 'countermark init DIR'",
+    )

@@ -1,0 +1,73 @@
+"""The root command: lazy, so that ``countermark --help`` imports click and nothing of the house."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from countermark.errors import CountermarkError
+
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("countermark.cli.scaffold:init", "Start an empty bank in a new folder."),
+    "new": ("countermark.cli.scaffold:new", "Write the spec, contract and narrative of a new model."),
+    "compile": ("countermark.cli.build:compile_command", "Compose conf/ into the files that DVC reads."),
+    "plan": ("countermark.cli.build:plan", "Show what a build would do before anything runs."),
+    "explain": ("countermark.cli.build:explain", "Say which file and line set a value."),
+    "build": ("countermark.cli.build:build", "Compile, then rebuild what is stale with DVC."),
+    "stage": ("countermark.cli.stage:stage", "Run one stage; DVC calls this."),
+}
+_HIDDEN = {"stage"}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return [name for name in _COMMANDS if name not in _HIDDEN]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            ctx.fail(f"No such command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    invoke_without_command=False,
+)
+@click.version_option(package_name="countermark", message="countermark %(version)s")
+def app() -> None:
+    """Declarative MLOps for bank models.
+
+    Run inside a bank: a folder with conf/, made by 'countermark init DIR'.
+    """
+
+
+def main() -> None:
+    """Entry point: errors of the house become one message and their exit code."""
+    try:
+        app.main(prog_name="countermark", standalone_mode=True)
+    except CountermarkError as error:
+        click.echo(click.style("error: ", fg="red", bold=True, reset=True) + str(error), err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,1 @@
+"""The declared bank as frozen models; ``config.load`` is the one door to Hydra."""

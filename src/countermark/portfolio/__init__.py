@@ -1,0 +1,1 @@
+"""Compile, plan, scaffold and explain the declared bank."""

@@ -1,0 +1,251 @@
+"""Compile conf/ into the files that DVC reads, and tell whether they are still equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from countermark.config.bank import Bank
+from countermark.config.load import Loaded, load_bank, load_model, model_names
+from countermark.config.semantics import SEMANTICS, library_versions
+from countermark.config.source import Source
+from countermark.config.spec import ModelSpec
+from countermark.errors import ConfigError, StaleError
+from countermark.portfolio.dag import model_dvc, model_stages, portfolio_dvc, source_dvc, source_files
+from countermark.records.digest import digest_of
+
+HEADER = "# Written by 'countermark compile' from conf/. Edit conf/, not this file.\n"
+_SOURCE_LIBRARIES = ("pandas", "pyarrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The bank as compiled.
+
+    Attributes:
+        models: Loaded models by name.
+        files: Text of every generated file, by path relative to the root.
+    """
+
+    bank: Bank
+    models: Mapping[str, Loaded]
+    files: Mapping[str, str]
+
+
+def compile_bank(root: Path) -> Compiled:
+    """Compose and validate every model and write nothing.
+
+    Raises:
+        ConfigError: At the first mistake of any model.
+    """
+    bank = load_bank(root)
+    names = model_names(root)
+    models = {name: load_model(root, name) for name in names}
+    files: dict[str, str] = {}
+    sources: dict[str, tuple[Source, str]] = {}
+    for name, loaded in models.items():
+        spec = loaded.spec
+        _check_one_source(sources, spec)
+        files[f"models/{name}/params.yaml"] = _dump(model_params(spec, bank))
+        files[f"models/{name}/dvc.yaml"] = _dump(model_dvc_file(root, loaded))
+    for source_name, (source, _) in sorted(sources.items()):
+        files[f"sources/{source_name}/params.yaml"] = _dump(
+            {
+                "source": source.model_dump(mode="json"),
+                "semantics": {"contracts": SEMANTICS["contracts"]},
+                "libraries": library_versions(_SOURCE_LIBRARIES),
+            }
+        )
+        files[f"sources/{source_name}/dvc.yaml"] = _dump(source_dvc(source))
+    files["params.yaml"] = _dump(
+        {
+            "bank": bank.model_dump(mode="json"),
+            "semantics": {room: SEMANTICS[room] for room in ("charts", "report")},
+            "libraries": library_versions(("weasyprint",)),
+        }
+    )
+    files["dvc.yaml"] = _dump(portfolio_dvc(names))
+    return Compiled(bank, models, files)
+
+
+def model_dvc_file(root: Path, loaded: Loaded) -> dict[str, Any]:
+    """The stages of a loaded model."""
+    narrative = root / "conf" / "model" / f"{loaded.spec.name}.md"
+    conf_files = tuple(dict.fromkeys((*loaded.composed.files, "conf/bank.yaml")))
+    return model_dvc(loaded.spec, conf_files, has_narrative=narrative.is_file())
+
+
+def model_params(spec: ModelSpec, bank: Bank) -> dict[str, Any]:
+    """The content of models/NAME/params.yaml: the resolved spec and what its stages depend on."""
+    stages = model_stages(spec)
+    rooms = sorted({room for stage in stages for room in stage.rooms})
+    libraries = {library for stage in stages for library in stage.libraries}
+    return {
+        "spec": spec.model_dump(mode="json"),
+        "bank": {"paper": bank.paper},
+        "semantics": {room: SEMANTICS[room] for room in rooms},
+        "libraries": library_versions(libraries),
+    }
+
+
+def write(root: Path, compiled: Compiled) -> tuple[str, ...]:
+    """Write the generated files that differ, and remove those of models and sources that are gone.
+
+    Returns:
+        The paths that were written or removed, relative to the root.
+    """
+    changed: list[str] = []
+    for relative, text in compiled.files.items():
+        path = root / relative
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(path.name + ".partial")
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(path)
+            changed.append(relative)
+    for relative in _orphans(root, compiled):
+        (root / relative).unlink()
+        changed.append(relative)
+    if _heal_merged_lock(root):
+        changed.append("dvc.lock")
+    return tuple(changed)
+
+
+def check(root: Path, compiled: Compiled) -> None:
+    """Refuse generated files that differ from what conf/ composes to.
+
+    Raises:
+        StaleError: Naming every file that differs.
+    """
+    stale = [
+        relative
+        for relative, text in compiled.files.items()
+        if not (root / relative).is_file() or (root / relative).read_text(encoding="utf-8") != text
+    ]
+    stale += _orphans(root, compiled)
+    if stale:
+        raise StaleError(
+            "generated files differ from conf/",
+            expected="files as 'countermark compile' writes them",
+            got=", ".join(stale),
+            hint="run 'countermark compile' and commit the result",
+        )
+
+
+def check_model(root: Path, name: str) -> Loaded:
+    """Recompose one model and refuse generated files that differ.
+
+    Raises:
+        StaleError: params.yaml or dvc.yaml of the model is not what conf/ composes to.
+    """
+    loaded = load_model(root, name)
+    expected = {
+        f"models/{name}/params.yaml": _dump(model_params(loaded.spec, load_bank(root))),
+        f"models/{name}/dvc.yaml": _dump(model_dvc_file(root, loaded)),
+    }
+    for relative, text in expected.items():
+        path = root / relative
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            raise StaleError(
+                f"'{relative}' differs from what conf/ composes to",
+                expected="the file as 'countermark compile' writes it",
+                hint="run countermark compile",
+                file=relative,
+            )
+    return loaded
+
+
+def read_spec(root: Path, name: str) -> tuple[ModelSpec, dict[str, Any]]:
+    """The compiled spec of a model and the whole of its params.yaml.
+
+    Raises:
+        StaleError: The model is not compiled.
+    """
+    path = root / "models" / name / "params.yaml"
+    if not path.is_file():
+        raise StaleError(f"model '{name}' is not compiled", hint="run countermark compile", file=str(path))
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return ModelSpec.model_validate(params["spec"]), params
+
+
+def environment_digest(params: Mapping[str, Any]) -> str:
+    """Digest of the semantics versions and numeric libraries that a model depends on."""
+    return digest_of({"semantics": params["semantics"], "libraries": params["libraries"]})
+
+
+def _check_one_source(sources: dict[str, tuple[Source, str]], spec: ModelSpec) -> None:
+    known = sources.setdefault(spec.source.name, (spec.source, spec.name))
+    if known[0] != spec.source:
+        raise ConfigError(
+            f"source '{spec.source.name}' means two things",
+            expected=f"the source as model '{known[1]}' composes it",
+            got=f"another one in model '{spec.name}'",
+            hint="give one of them its own name; a model must not change keys of a shared source",
+        )
+    for file in source_files(spec.source):
+        if ".." in Path(file).parts:
+            raise ConfigError(
+                f"source '{spec.source.name}' points outside the bank",
+                expected="a path inside the bank, or an absolute path with its 'sha256'",
+                got=f"'{file}'",
+            )
+
+
+def _orphans(root: Path, compiled: Compiled) -> list[str]:
+    found: list[str] = []
+    for folder in ("models", "sources"):
+        for path in sorted((root / folder).glob("*/*")):
+            relative = path.relative_to(root).as_posix()
+            keeper = f"{path.parent.relative_to(root).as_posix()}/dvc.yaml"
+            if path.name in ("dvc.yaml", "params.yaml", "dvc.lock") and keeper not in compiled.files:
+                found.append(relative)
+    return found
+
+
+def _heal_merged_lock(root: Path) -> bool:
+    """Drop a root dvc.lock that a line-wise merge of two branches has made unreadable.
+
+    It records one cheap stage, ``portfolio``, which the next build makes and records again.
+    """
+    path = root / "dvc.lock"
+    if not path.is_file():
+        return False
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueLoader)
+        entry = document["stages"]["portfolio"]
+        healthy = all("path" in item for item in (*entry["deps"], *entry["outs"]))
+    except (yaml.YAMLError, KeyError, TypeError):
+        healthy = False
+    if not healthy:
+        path.unlink()
+    return not healthy
+
+
+class _UniqueLoader(yaml.SafeLoader):
+    """SafeLoader that refuses duplicate keys."""
+
+
+def _construct_unique(loader: _UniqueLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [key.value for key, _ in node.value]
+    if len(keys) != len(set(keys)):
+        raise yaml.constructor.ConstructorError(None, None, "duplicate key", node.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_unique)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Dumper without aliases, so that a spec reads top to bottom."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+def _dump(document: Mapping[str, Any]) -> str:
+    text = yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+    return HEADER + text

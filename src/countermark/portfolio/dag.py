@@ -1,0 +1,246 @@
+"""The stages of a model: what each reads, writes and means. One table; dvc.yaml is generated from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from countermark.config.source import CsvSource, ParquetSource, Source, SqlSource
+from countermark.config.spec import ModelSpec
+
+OUT = "models/{model}/out"
+REPORT = "reports/{model}"
+
+_SCORE_KEYS = ("kind", "features", "outcome", "learner", "tuning", "calibration", "grades", "policy.seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One DVC stage of a model.
+
+    Attributes:
+        name: Stage name, also the word of ``countermark stage``.
+        deps: Files read, with ``{model}`` and ``{source}``; relative to the bank's root.
+        outs: Files written.
+        params: Keys of the resolved spec that the stage may read; changing another key leaves it fresh.
+        rooms: Rooms whose semantics version the stage depends on.
+        libraries: Numeric or typographic libraries whose version the stage depends on.
+        effect: What a change of it means to a validator: ``scores``, ``evidence`` or ``document``.
+    """
+
+    name: str
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
+    params: tuple[str, ...]
+    rooms: tuple[str, ...]
+    libraries: tuple[str, ...]
+    effect: str
+
+
+CHECKED = OUT + "/spec.checked"
+
+STAGES: tuple[Stage, ...] = (
+    Stage("spec", (), (CHECKED,), (), (), (), "document"),
+    Stage(
+        "contract",
+        (CHECKED, "data/sources/{source}"),
+        (OUT + "/accepted", OUT + "/quarantine.parquet", OUT + "/contract.json"),
+        ("source", "contract", "table_contracts"),
+        ("contracts",),
+        ("pandas", "pandera", "pyarrow"),
+        "scores",
+    ),
+    Stage(
+        "dataset",
+        (CHECKED, OUT + "/accepted"),
+        (OUT + "/dataset.parquet", OUT + "/protected.parquet", OUT + "/dataset.json"),
+        ("kind", "source", "data", "outcome", "features", "feature_views", "split", "fairness", "contract"),
+        ("contracts", "features", "training"),
+        ("duckdb", "numpy", "pandas", "pyarrow"),
+        "scores",
+    ),
+    Stage(
+        "train",
+        (CHECKED, OUT + "/dataset.parquet"),
+        (OUT + "/scorer.json", OUT + "/training.json"),
+        _SCORE_KEYS,
+        ("training", "scoring", "metrics"),
+        ("catboost", "numpy", "optbinning", "optuna", "scikit-learn", "scipy"),
+        "scores",
+    ),
+    Stage(
+        "challenge",
+        (CHECKED, OUT + "/dataset.parquet"),
+        (OUT + "/challenger.json", OUT + "/challenger_training.json"),
+        (*_SCORE_KEYS, "challenger"),
+        ("training", "scoring", "metrics"),
+        ("catboost", "numpy", "optbinning", "scikit-learn", "scipy"),
+        "evidence",
+    ),
+    Stage(
+        "score",
+        (CHECKED, OUT + "/dataset.parquet", OUT + "/scorer.json", OUT + "/challenger.json"),
+        (OUT + "/scores.parquet",),
+        (),
+        ("scoring",),
+        ("numba", "numpy", "pyarrow"),
+        "scores",
+    ),
+    Stage(
+        "evidence",
+        (
+            CHECKED,
+            OUT + "/contract.json",
+            OUT + "/dataset.json",
+            OUT + "/dataset.parquet",
+            OUT + "/protected.parquet",
+            OUT + "/training.json",
+            OUT + "/scorer.json",
+            OUT + "/challenger.json",
+            OUT + "/scores.parquet",
+        ),
+        (OUT + "/evidence.json",),
+        (
+            "name",
+            "kind",
+            "version",
+            "as_of",
+            "identity",
+            "tiering",
+            "purpose",
+            "source",
+            "contract",
+            "table_contracts",
+            "feature_views",
+            "data",
+            "outcome",
+            "features",
+            "split",
+            "learner",
+            "tuning",
+            "calibration",
+            "grades",
+            "challenger",
+            "fairness",
+            "decision",
+            "policy",
+            "limitations",
+            "monitoring",
+        ),
+        ("metrics", "scoring", "validation"),
+        ("numba", "numpy", "scikit-learn", "scipy", "statsmodels"),
+        "evidence",
+    ),
+    Stage(
+        "pack",
+        (CHECKED, OUT + "/evidence.json", "conf/model/{model}.md"),
+        (REPORT + "/pack.json",),
+        ("*",),
+        ("validation",),
+        (),
+        "document",
+    ),
+    Stage(
+        "render",
+        (REPORT + "/pack.json",),
+        (REPORT + "/validation_pack.pdf",),
+        (),
+        ("charts", "report"),
+        ("fonttools", "jinja2", "markdown-it-py", "pydyf", "weasyprint"),
+        "document",
+    ),
+)
+
+
+def stage_named(name: str) -> Stage:
+    """The stage of that name."""
+    return next(stage for stage in STAGES if stage.name == name)
+
+
+def fill(template: str, spec: ModelSpec) -> str:
+    """A path of the table for one model."""
+    return template.format(model=spec.name, source=spec.source.name)
+
+
+def model_stages(spec: ModelSpec) -> tuple[Stage, ...]:
+    """The stages that this model has: no challenger declared, no challenger stage."""
+    return tuple(s for s in STAGES if s.name != "challenge" or spec.challenger is not None)
+
+
+def source_files(source: Source) -> tuple[str, ...]:
+    """Files in the bank that a source reads (absolute paths are outside DVC and need a declared hash)."""
+    match source:
+        case CsvSource() | ParquetSource():
+            path = source.path
+        case SqlSource():
+            path = source.snapshot
+        case _:
+            return ()
+    return () if path.startswith("/") else (path,)
+
+
+def model_dvc(spec: ModelSpec, conf_files: tuple[str, ...], *, has_narrative: bool) -> dict[str, Any]:
+    """The content of models/NAME/dvc.yaml."""
+    stages: dict[str, Any] = {}
+    for stage in model_stages(spec):
+        deps = [fill(dep, spec) for dep in stage.deps]
+        if stage.name == "spec":
+            deps = sorted(conf_files)
+        if spec.challenger is None:
+            deps = [dep for dep in deps if not dep.endswith("challenger.json")]
+        if not has_narrative:
+            deps = [dep for dep in deps if not dep.endswith(".md")]
+        params = [f"spec.{key}" for key in stage.params]
+        if stage.params == ("*",):
+            params = ["spec"]
+        params += [f"semantics.{room}" for room in stage.rooms]
+        params += [f"libraries.{library}" for library in stage.libraries]
+        if stage.name == "render":
+            params.append("bank.paper")
+        stages[stage.name] = {
+            "cmd": f"countermark stage {stage.name} {spec.name}",
+            "wdir": "../..",
+            "deps": deps,
+            "outs": [fill(out, spec) for out in stage.outs],
+        }
+        if params:
+            stages[stage.name]["params"] = [{f"models/{spec.name}/params.yaml": params}]
+    return {"stages": stages}
+
+
+def source_dvc(source: Source) -> dict[str, Any]:
+    """The content of sources/NAME/dvc.yaml."""
+    return {
+        "stages": {
+            "ingest": {
+                "cmd": f"countermark stage ingest {source.name}",
+                "wdir": "../..",
+                "deps": list(source_files(source)),
+                "params": [
+                    {
+                        f"sources/{source.name}/params.yaml": [
+                            "source",
+                            "semantics.contracts",
+                            "libraries.pandas",
+                            "libraries.pyarrow",
+                        ]
+                    }
+                ],
+                "outs": [f"data/sources/{source.name}"],
+            }
+        }
+    }
+
+
+def portfolio_dvc(models: tuple[str, ...]) -> dict[str, Any]:
+    """The content of the root dvc.yaml: one stage that needs every model's pack."""
+    return {
+        "stages": {
+            "portfolio": {
+                "cmd": "countermark stage portfolio",
+                "deps": [f"reports/{name}/{file}" for name in models for file in ("pack.json", "validation_pack.pdf")],
+                "params": ["bank", "semantics.charts", "semantics.report", "libraries.weasyprint"],
+                "outs": ["reports/portfolio/portfolio.json", "reports/portfolio/portfolio.pdf"],
+            }
+        }
+    }
