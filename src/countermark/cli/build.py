@@ -72,3 +72,21 @@ def explain(key: str) -> None:
     from countermark.portfolio.explain import explain_key
 
     click.echo(explain_key(bank_root(), key))
+
+
+@click.command("freeze")
+@click.argument("source")
+def freeze_command(source: str) -> None:
+    """Run the query of SQL SOURCE once and write its snapshot; builds read the snapshot."""
+    from countermark.config.source import SqlSource
+    from countermark.contracts.sql import freeze
+    from countermark.errors import ConfigError
+    from countermark.portfolio.compile import compile_bank, source_of
+
+    root = bank_root()
+    declared = source_of(compile_bank(root), source)
+    if not isinstance(declared, SqlSource):
+        raise ConfigError(f"source '{source}' is not frozen", expected="kind: sql", got=f"kind: {declared.kind}")
+    frozen = freeze(declared, root)
+    click.echo(f"{frozen.rows:,} rows in {declared.snapshot}")
+    click.echo(f"put into conf/source/{source}.yaml:  sha256: {frozen.sha256}")

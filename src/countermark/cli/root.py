@@ -16,6 +16,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("countermark.cli.build:plan", "Show what a build would do before anything runs."),
     "explain": ("countermark.cli.build:explain", "Say which file and line set a value."),
     "build": ("countermark.cli.build:build", "Compile, then rebuild what is stale with DVC."),
+    "freeze": ("countermark.cli.build:freeze_command", "Run a SQL source's query once and keep its result."),
     "stage": ("countermark.cli.stage:stage", "Run one stage; DVC calls this."),
 }
 _HIDDEN = {"stage"}

@@ -15,9 +15,9 @@ Sha256: TypeAlias = Annotated[str, Field(pattern=_SHA256)]
 class CsvOptions(Declared):
     """How a delimited text file is read. Nothing is guessed at build time."""
 
-    delimiter: str = ","
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
     encoding: Literal["utf-8", "utf-8-sig", "latin-1"] = "utf-8"
-    quote: str = '"'
+    quote: str = Field(default='"', min_length=1, max_length=1)
     decimal: Literal[".", ","] = "."
     null_values: tuple[str, ...] = ("",)
     strip: bool = Field(default=False, description="Strip blanks around text values.")

@@ -16,7 +16,6 @@ from countermark.config.source import Source
 from countermark.config.spec import ModelSpec
 from countermark.errors import ConfigError, StaleError
 from countermark.portfolio.dag import model_dvc, model_stages, portfolio_dvc, source_dvc, source_files
-from countermark.records.digest import digest_of
 
 HEADER = "# Written by 'countermark compile' from conf/. Edit conf/, not this file.\n"
 _SOURCE_LIBRARIES = ("pandas", "pyarrow")
@@ -76,7 +75,13 @@ def model_dvc_file(root: Path, loaded: Loaded) -> dict[str, Any]:
     """The stages of a loaded model."""
     narrative = root / "conf" / "model" / f"{loaded.spec.name}.md"
     conf_files = tuple(dict.fromkeys((*loaded.composed.files, "conf/bank.yaml")))
-    return model_dvc(loaded.spec, conf_files, has_narrative=narrative.is_file())
+    baseline = f"governance/baselines/{loaded.spec.name}"
+    return model_dvc(
+        loaded.spec,
+        conf_files,
+        has_narrative=narrative.is_file(),
+        baseline=baseline if (root / baseline).is_dir() else None,
+    )
 
 
 def model_params(spec: ModelSpec, bank: Bank) -> dict[str, Any]:
@@ -172,9 +177,18 @@ def read_spec(root: Path, name: str) -> tuple[ModelSpec, dict[str, Any]]:
     return ModelSpec.model_validate(params["spec"]), params
 
 
-def environment_digest(params: Mapping[str, Any]) -> str:
-    """Digest of the semantics versions and numeric libraries that a model depends on."""
-    return digest_of({"semantics": params["semantics"], "libraries": params["libraries"]})
+def source_of(compiled: Compiled, name: str) -> Source:
+    """The source of that name.
+
+    Raises:
+        ConfigError: No model uses such a source.
+    """
+    sources = {loaded.spec.source.name: loaded.spec.source for loaded in compiled.models.values()}
+    if name not in sources:
+        raise ConfigError(
+            f"no model uses a source '{name}'", expected="one of: " + ", ".join(sorted(sources)), got=f"'{name}'"
+        )
+    return sources[name]
 
 
 def _check_one_source(sources: dict[str, tuple[Source, str]], spec: ModelSpec) -> None:

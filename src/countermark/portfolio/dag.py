@@ -133,7 +133,13 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "pack",
-        (CHECKED, OUT + "/evidence.json", "conf/model/{model}.md"),
+        (
+            CHECKED,
+            OUT + "/evidence.json",
+            OUT + "/scorer.json",
+            "data/sources/{source}",
+            "conf/model/{model}.md",
+        ),
         (REPORT + "/pack.json",),
         ("*",),
         ("validation",),
@@ -179,8 +185,17 @@ def source_files(source: Source) -> tuple[str, ...]:
     return () if path.startswith("/") else (path,)
 
 
-def model_dvc(spec: ModelSpec, conf_files: tuple[str, ...], *, has_narrative: bool) -> dict[str, Any]:
-    """The content of models/NAME/dvc.yaml."""
+def model_dvc(
+    spec: ModelSpec, conf_files: tuple[str, ...], *, has_narrative: bool, baseline: str | None
+) -> dict[str, Any]:
+    """The content of models/NAME/dvc.yaml.
+
+    Args:
+        spec: The resolved spec.
+        conf_files: Files that composed it; the first stage depends on them.
+        has_narrative: Whether conf/model/NAME.md exists.
+        baseline: Folder of the model's published baselines, or None before its first publication.
+    """
     stages: dict[str, Any] = {}
     for stage in model_stages(spec):
         deps = [fill(dep, spec) for dep in stage.deps]
@@ -188,6 +203,8 @@ def model_dvc(spec: ModelSpec, conf_files: tuple[str, ...], *, has_narrative: bo
             deps = sorted(conf_files)
         if spec.challenger is None:
             deps = [dep for dep in deps if not dep.endswith("challenger.json")]
+        if stage.name == "evidence" and baseline is not None:
+            deps.append(baseline)
         if not has_narrative:
             deps = [dep for dep in deps if not dep.endswith(".md")]
         params = [f"spec.{key}" for key in stage.params]

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from countermark.errors import ConfigError
+from countermark.features.groups import band_names
 from countermark.portfolio.profile import (
     ColumnProfile,
     FileProfile,
@@ -274,7 +275,7 @@ class _Plan:
             attribute: dict[str, Any] = {"column": self.names[column_name], "provenance": f"{_OPEN}: who recorded it?"}
             if column.type in ("integer", "number") and column.distinct > 12:
                 edges = [edge for edge in age_bands() if edge < (column.maximum or 0.0)]
-                attribute |= {"bands": edges, "reference": _band_name(edges, len(edges) // 2)}
+                attribute |= {"bands": edges, "reference": band_names(tuple(edges))[len(edges) // 2]}
             else:
                 attribute["reference"] = _commonest(self.profile, column_name)
             key, count = meaning, 2
@@ -284,12 +285,6 @@ class _Plan:
         if not attributes:
             return None
         return {"attributes": attributes, "criterion": f"{_OPEN}: which criterion, and why?"}
-
-
-def _band_name(edges: list[float], index: int) -> str:
-    if index + 1 < len(edges):
-        return f"{edges[index]:g}-{edges[index + 1]:g}"
-    return f"{edges[index]:g}+"
 
 
 def _commonest(profile: FileProfile, name: str) -> str:

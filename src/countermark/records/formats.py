@@ -61,7 +61,7 @@ def format_interval(low: float | None, high: float | None, style: Format, *, uni
         return ABSENT
     ends = ["…" if end is None else format_value(end, style, unit=False) for end in (low, high)]
     suffix = unit_of(style) if unit else ""
-    text = f"{ends[0]} to {ends[1]}"
+    text = f"{ends[0]}\u00a0to\u00a0{ends[1]}"
     return f"{text}{NARROW_SPACE}{suffix}" if suffix else text
 
 

@@ -1,0 +1,1 @@
+"""Is this table what was promised? Sources, contracts, quarantine."""

@@ -1,0 +1,1 @@
+"""From contracted tables to the modelling data set: views, assembly, guards."""
