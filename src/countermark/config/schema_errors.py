@@ -93,7 +93,8 @@ def _mistake(model: type[BaseModel], data: Any, detail: ErrorDetails, path: KeyP
     if kind == "missing":
         return ConfigError(f"key '{name}' is missing", expected=f"'{path[-1]}: ...'", file=file, line=line)
     if kind == "union_tag_invalid":
-        return _unknown_kind(f"'{name}' has an unknown kind", context, file, place((*path, "kind"))[1] or line)
+        where = place((*path, "kind"))
+        return _unknown_kind(f"'{name}' has an unknown kind", context, where)
     if kind == "union_tag_not_found":
         return ConfigError(f"'{name}' does not say its kind", expected="'kind: ...'", file=file, line=line)
     if kind == "literal_error":
@@ -112,7 +113,7 @@ def _mistake(model: type[BaseModel], data: Any, detail: ErrorDetails, path: KeyP
     return ConfigError(f"'{name}' is not right", expected=message, got=_shown(detail["input"]), file=file, line=line)
 
 
-def _unknown_kind(what: str, context: dict[str, Any], file: str, line: int | None) -> ConfigError:
+def _unknown_kind(what: str, context: dict[str, Any], where: tuple[str, int | None]) -> ConfigError:
     expected = str(context.get("expected_tags", "")).replace("'", "")
     options = [word.strip() for word in expected.split(",")]
     tag = str(context.get("tag", ""))
@@ -122,8 +123,8 @@ def _unknown_kind(what: str, context: dict[str, Any], file: str, line: int | Non
         expected=f"one of: {expected}",
         got=f"'{tag}'",
         hint=f"did you mean '{nearest[0]}'?" if nearest else None,
-        file=file,
-        line=line,
+        file=where[0],
+        line=where[1],
     )
 
 

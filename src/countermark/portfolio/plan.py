@@ -173,7 +173,7 @@ def _gaps(spec: ModelSpec) -> tuple[tuple[str, str], ...]:
     if spec.data.entity is None:
         found.append(("C2", "no entity is declared, so overlap of train and test cannot be checked"))
     if spec.outcome.maturity.basis == "none":
-        found.append(("C3", "the data has no dates to judge label maturity by"))
+        found.append(("C3", "label maturity is not judged: outcome.maturity.basis is 'none'"))
     if spec.challenger is None:
         found.append(("E5", "no challenger is declared"))
     if spec.fairness is None and spec.purpose.natural_persons:

@@ -232,8 +232,10 @@ def _typed(value: Any, kind: ColumnType) -> Any:
 
 def _row_key(columns: tuple[ColumnProfile, ...], rows: int) -> str | None:
     whole = [c for c in columns if c.distinct == rows and c.missing == 0 and c.type in ("integer", "text")]
-    named = [c.name for c in whole if re.search(r"(^|_)(id|key|no|number|nr)$", plain_name(c.name))]
-    return named[0] if named else None
+    named = [c.name for c in whole if re.search(r"(^|_)(id|key|no|number|nr)$", plain_name(c.name)) or "#" in c.name]
+    if named:
+        return named[0]
+    return columns[0].name if columns and columns[0] in whole else None
 
 
 def _null_words(table: pa.Table) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from countermark.errors import EvidenceError
 from countermark.records.digest import digest_of, file_digest, pretty_json
 from countermark.stages.evidence_input import evidence_input, published_baseline
 from countermark.stages.files import ModelFiles, open_model, read_json, write_bytes
-from countermark.validation.assemble import pack
+from countermark.validation.assemble import Previous, pack
 from countermark.validation.collect import Evidence, evidence, policy_digest
 from countermark.validation.narrative import parse_narrative
 
@@ -20,21 +20,22 @@ def run_evidence(root: Path, name: str, progress: Progress) -> None:
     """Compute every section that has something to compute."""
     files = open_model(root, name)
     computed = evidence(evidence_input(files), progress)
-    write_bytes(files.out / "evidence.json", pretty_json(computed.model_dump(mode="json")))
+    write_bytes(files.out / "evidence.json", computed.to_bytes())
 
 
 def run_pack(root: Path, name: str, progress: Progress) -> None:
     """Write and seal pack.json from the evidence, the spec and what people wrote."""
     files = open_model(root, name)
-    computed = Evidence.model_validate(read_json(files.out / "evidence.json"))
+    computed = Evidence.from_bytes((files.out / "evidence.json").read_bytes())
     narrative = root / "conf" / "model" / f"{name}.md"
     text = narrative.read_text(encoding="utf-8") if narrative.is_file() else ""
+    baseline = published_baseline(files)
     sealed = pack(
         computed,
         files.spec,
         digests=pack_digests(files, computed),
         narrative=parse_narrative(text, narrative.relative_to(root).as_posix()),
-        previous=published_baseline(files),
+        previous=None if baseline is None else Previous(baseline=baseline),
     )
     write_bytes(files.report / "pack.json", pretty_json(sealed.model_dump(mode="json")))
     counts = {light.word: 0 for light in sorted({row.light for row in sealed.register_rows})}

@@ -1,0 +1,1 @@
+"""The frozen scorer and the decision policy applied to it."""

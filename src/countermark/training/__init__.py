@@ -1,0 +1,1 @@
+"""Learners, tuning, splits: fits one candidate and freezes it."""

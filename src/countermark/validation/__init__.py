@@ -1,0 +1,1 @@
+"""The tests of the validation standard: arrays, a scorer and a limit in; register rows and figures out."""

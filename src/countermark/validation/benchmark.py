@@ -1,0 +1,373 @@
+"""E5: is the model better than the simple one that could replace it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from countermark.metrics.challenger import Cell, PairedMean, SwapSet, brier_difference, swap_set
+from countermark.metrics.discrimination import AucDifference, auc_difference, roc_curve, thin_curve
+from countermark.metrics.intervals import wilson_interval
+from countermark.metrics.ordering import grade_order
+from countermark.metrics.power import detectable_auc_drop
+from countermark.records.evidence import Block, Figure, ReferenceLine, RegisterRow, Scalar, Series, Table
+from countermark.records.lights import Light
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.sentences import between, columns, counted, described, printed, rounded
+
+SECTION = "E5"
+_POINTS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Champion and challenger on the same rows of one sample."""
+
+    sample: Sample
+    auc: AucDifference
+    brier: PairedMean | None
+    thin: str | None
+
+
+def benchmark(inputs: EvidenceInput) -> SectionEvidence:
+    """E5: champion against challenger by paired DeLong, Brier score and swap set at equal approval rate."""
+    missing = _no_challenger(inputs)
+    if missing is not None:
+        return _not_compared(inputs, missing)
+    found = {r: _compare(inputs, s) for r, s in inputs.samples.items() if s.challenger_margin is not None}
+    main = found[inputs.test.role]
+    swap = _swap(inputs)
+    rows = (
+        *_gain_rows(inputs, main),
+        *_sample_rows(inputs, found),
+        *_brier_rows(inputs, main),
+        *_swap_rows(inputs, swap),
+    )
+    return SectionEvidence(
+        code=SECTION,
+        conclusion=_conclusion(inputs, main, rows),
+        would_change=_would_change(inputs, main),
+        so_what=_so_what(inputs, swap),
+        rows=rows,
+        blocks=tuple(_blocks(inputs, found, swap)),
+        extras=_extras(inputs, main, swap),
+    )
+
+
+def _no_challenger(inputs: EvidenceInput) -> str | None:
+    if inputs.spec.challenger is None:
+        return "the spec declares no challenger"
+    if inputs.test.challenger_margin is None:
+        return "the challenger has no scores on the test sample"
+    return None
+
+
+def _not_compared(inputs: EvidenceInput, reason: str) -> SectionEvidence:
+    test = inputs.test
+    rows = tuple(
+        inputs.row(
+            test_id, SECTION, label, sample=test.role, n=test.n, events=test.events, value=None, limit=test_id,
+            undefined=reason,
+        )
+        for test_id, label in (("bench.auc_diff", "Champion worse than challenger"), ("bench.gain", "Gain in AUC"))
+    )  # fmt: skip
+    return SectionEvidence(
+        code=SECTION,
+        conclusion=f"The model was not compared with a simpler one: {reason}.",
+        would_change="A challenger in the spec ('challenger'), scored on the same rows.",
+        so_what="Nothing shows that the complexity of this model is worth having.",
+        rows=rows,
+        extras={"gain": {"value": None, "low": None, "high": None, "p_worse": None, "p_two_sided": None}},
+    )
+
+
+def _compare(inputs: EvidenceInput, sample: Sample) -> Comparison:
+    margin = sample.challenger_margin
+    assert margin is not None
+    level, least = inputs.spec.policy.confidence, inputs.spec.policy.minimum_events
+    got = auc_difference(sample.y, sample.margin, margin, confidence=level)
+    paired = None if sample.challenger_p is None else brier_difference(sample.y, sample.p, sample.challenger_p)
+    thin = None
+    if min(sample.events, sample.n - sample.events) < least:
+        thin = (
+            f"the {sample.label} sample has {counted(sample.events, 'event')} and "
+            f"{counted(sample.n - sample.events, 'non-event')}; the policy asks for {least} of each"
+        )
+    return Comparison(sample, got, paired, thin)
+
+
+def _swap(inputs: EvidenceInput) -> SwapSet:
+    """Approvals of both models at the approval rate that the champion's cut-off gives."""
+    test = inputs.test
+    challenger = test.challenger_margin
+    assert challenger is not None
+    rate = float(np.mean(test.p < inputs.spec.decision.cutoff)) if test.n else 0.0
+    return swap_set(test.y, test.margin, challenger, rate)
+
+
+def _gain_rows(inputs: EvidenceInput, main: Comparison) -> Iterator[RegisterRow]:
+    test, got = main.sample, main.auc
+    undefined = main.thin or (got.reason if got.p_worse is None else None)
+    yield inputs.row(
+        "bench.auc_diff", SECTION, "Champion worse than challenger (paired DeLong, one-sided)",
+        sample=test.role, n=test.n, events=test.events, value=got.difference, judged=got.p_worse,
+        interval=got.interval, ci_method="paired DeLong", limit="bench.auc_diff", h0="champion not worse",
+        alternative="champion worse", p_raw=got.p_worse, undefined=undefined, fmt="auc",
+    )  # fmt: skip
+    yield inputs.row(
+        "bench.gain", SECTION, "Gain in AUC over the challenger",
+        sample=test.role, n=test.n, events=test.events, value=got.difference,
+        judged=None if got.interval is None else got.interval[0], interval=got.interval, ci_method="paired DeLong",
+        limit="bench.gain", h0="equal AUC", alternative="two-sided", p_raw=got.p_two_sided, undefined=undefined,
+        fmt="auc",
+    )  # fmt: skip
+
+
+def _sample_rows(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Iterator[RegisterRow]:
+    for role, item in found.items():
+        got = item.auc
+        yield inputs.row(
+            "disc.delong_paired", SECTION, f"AUC champion minus challenger, {item.sample.label}",
+            sample=role, n=item.sample.n, events=item.sample.events, value=got.difference, interval=got.interval,
+            ci_method="paired DeLong", h0="equal AUC", alternative="two-sided", p_raw=got.p_two_sided,
+            undefined=item.thin or (got.reason if got.interval is None else None), gating=False, fmt="auc",
+        )  # fmt: skip
+
+
+def _brier_rows(inputs: EvidenceInput, main: Comparison) -> Iterator[RegisterRow]:
+    if main.brier is None:
+        return
+    yield inputs.row(
+        "bench.brier_diff", SECTION, "Brier score, champion minus challenger (below 0 favours the champion)",
+        sample=main.sample.role, n=main.sample.n, events=main.sample.events, value=main.brier.difference,
+        interval=main.brier.interval, ci_method="paired normal", h0="equal Brier score", p_raw=main.brier.p_two_sided,
+        undefined=main.thin or main.brier.reason, gating=False,
+    )  # fmt: skip
+
+
+def _swap_rows(inputs: EvidenceInput, swap: SwapSet) -> Iterator[RegisterRow]:
+    test, policy = inputs.test, inputs.spec.policy
+    approval = printed(swap.approved / test.n if test.n else None, "share")
+    for name, cell in (("swapped in", swap.swapped_in), ("swapped out", swap.swapped_out)):
+        rate = wilson_interval(cell.n, cell.events, confidence=policy.confidence)
+        few = f"{counted(cell.n, 'row')} {name}; the policy asks for {policy.minimum_group}"
+        yield inputs.row(
+            "bench.swap_set", SECTION, f"Outcome rate of rows {name} at {approval} approved", segment=name,
+            sample=test.role, n=cell.n, events=cell.events, value=rate.rate, interval=rate.interval,
+            ci_method="Wilson", undefined=swap.reason or (few if cell.n < policy.minimum_group else None),
+            gating=False, fmt="share",
+        )  # fmt: skip
+    inside, outside = swap.swapped_in, swap.swapped_out
+    order = grade_order(inside.n, inside.events, outside.n, outside.events)
+    yield inputs.row(
+        "bench.swap_set", SECTION, "Outcome rate swapped out minus swapped in (above 0 favours the champion)",
+        segment="difference", sample=test.role, n=inside.n + outside.n, events=inside.events + outside.events,
+        value=order.difference, h0="swapped out not worse", p_raw=order.p_differentiation,
+        undefined=swap.reason or ("no rows change sides" if not inside.n else order.reason), gating=False, fmt="points",
+    )  # fmt: skip
+
+
+def _conclusion(inputs: EvidenceInput, main: Comparison, rows: tuple[RegisterRow, ...]) -> str:
+    got, kind = main.auc, _challenger_kind(inputs)
+    worse, gain = rows[0], rows[1]
+    if worse.light is Light.NOT_EVALUATED:
+        return f"Champion and challenger ({kind}) could not be compared: {worse.n_reason}."
+    level = f"{100 * inputs.spec.policy.confidence:g} %"
+    number = (
+        f"AUC {printed(got.auc_a, 'auc')} against {printed(got.auc_b, 'auc')}, difference "
+        f"{printed(got.difference, 'auc')} ({level} interval {between(got.interval, 'auc')})"
+    )
+    where = f"on the {main.sample.label} sample"
+    if worse.light is Light.FAIL:
+        return f"The champion is worse than the challenger ({kind}): {number} {where}."
+    if gain.light is not Light.PASS:
+        return f"No gain over the challenger ({kind}) is shown: {number} {where}."
+    return f"The champion ranks better than the challenger ({kind}): {number} {where}."
+
+
+def _challenger_kind(inputs: EvidenceInput) -> str:
+    challenger = inputs.spec.challenger
+    return "none" if challenger is None else challenger.learner.kind
+
+
+def _would_change(inputs: EvidenceInput, main: Comparison) -> str:
+    policy = inputs.spec.policy
+    text = "An interval of the difference that includes 0, or a champion that is significantly worse."
+    if not main.auc.variance or main.thin is not None:
+        return text
+    found = detectable_auc_drop(main.auc.variance**0.5, alpha=policy.alpha, power=policy.power.detect_at)
+    size, power = printed(found.value, "auc"), f"{100 * policy.power.detect_at:g} %"
+    return f"{text} The smallest difference that this comparison finds with {power} power is {size}."
+
+
+def _so_what(inputs: EvidenceInput, swap: SwapSet) -> str:
+    inside, outside = swap.swapped_in, swap.swapped_out
+    if swap.reason is not None or not inside.n:
+        return "At the cut-off in use both models approve the same rows."
+    words = inputs.spec.decision
+    return (
+        f"At an equal approval rate {counted(inside.n, 'row')} of {printed(inputs.test.n, 'int')} change sides: those "
+        f"only the champion would {words.favourable} had {printed(inside.rate, 'share')} events, those only the "
+        f"challenger would {words.favourable} had {printed(outside.rate, 'share')}."
+    )
+
+
+def _blocks(inputs: EvidenceInput, found: dict[Any, Comparison], swap: SwapSet) -> Iterator[Block]:
+    yield _table(inputs, found)
+    figure = _forest(inputs, found)
+    if figure is not None:
+        yield figure
+    curves = _curves(inputs)
+    if curves is not None:
+        yield curves
+    yield _swap_table(inputs, swap)
+
+
+def _table(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Table:
+    rows: tuple[dict[str, Scalar], ...] = tuple(
+        {
+            "sample": c.sample.label,
+            "n": c.sample.n,
+            "events": c.sample.events,
+            "champion": rounded(c.auc.auc_a),
+            "challenger": rounded(c.auc.auc_b),
+            "gain": rounded(c.auc.difference),
+            "interval": between(c.auc.interval, "auc"),
+            "p": rounded(c.auc.p_two_sided),
+            "brier": None if c.brier is None else rounded(c.brier.difference),
+        }
+        for c in found.values()
+    )
+    main = found[inputs.test.role]
+    return Table(
+        id="E5-T1",
+        caption=(
+            f"The gain in AUC over the challenger is {printed(main.auc.difference, 'auc')} "
+            f"({described(main.sample)}; same rows, paired DeLong; a negative Brier difference favours the champion)."
+        ),
+        columns=columns(
+            ("sample", "Sample", "text"), ("n", "N", "int"), ("events", "D", "int"),
+            ("champion", "AUC champion", "auc"), ("challenger", "AUC challenger", "auc"), ("gain", "Gain", "auc"),
+            ("interval", "Interval", "text"), ("p", "p (two-sided)", "pvalue"), ("brier", "Brier difference", "number"),
+        ),
+        rows=rows,
+    )  # fmt: skip
+
+
+def _forest(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Figure | None:
+    known = [c for c in found.values() if c.auc.interval is not None]
+    if not known:
+        return None
+    main = found[inputs.test.role]
+    ends = [c.auc.interval for c in known]
+    return Figure(
+        id="E5-F1", chart="forest", size="half",
+        caption=(
+            f"Gain over the challenger: {printed(main.auc.difference, 'auc')}, {between(main.auc.interval, 'auc')} "
+            f"({described(main.sample)}; paired DeLong)."
+        ),
+        alt=(
+            "AUC of the champion minus AUC of the challenger with interval, by sample: "
+            + "; ".join(
+                f"{c.sample.label} {printed(c.auc.difference, 'auc')} ({between(c.auc.interval, 'auc')})" for c in known
+            )
+            + "."
+        ),
+        x_label="Gain in AUC", x_format="auc", y_format="auc",
+        series=(
+            Series(
+                name="gain", role=inputs.test.role, mark="points", x=tuple(c.sample.label for c in known),
+                y=tuple(rounded(c.auc.difference) for c in known),
+                low=tuple(None if e is None else rounded(e[0]) for e in ends),
+                high=tuple(None if e is None else rounded(e[1]) for e in ends), n=tuple(c.sample.n for c in known),
+            ),
+        ),
+        lines=(ReferenceLine(axis="x", value=0.0, label="no gain"),),
+    )  # fmt: skip
+
+
+def _curves(inputs: EvidenceInput) -> Figure | None:
+    test = inputs.test
+    margin = test.challenger_margin
+    if margin is None or test.events in (0, test.n):
+        return None
+    both = (("champion", roc_curve(test.y, test.margin)), ("challenger", roc_curve(test.y, margin)))
+    at = {name: printed(float(np.interp(0.1, c.x, c.y)), "share") for name, c in both}
+    series = []
+    for name, curve in both:
+        thin = thin_curve(curve, _POINTS)
+        x, y = (tuple(rounded(float(v)) or 0.0 for v in values) for values in (thin.x, thin.y))
+        series.append(Series(name=name, role=test.role if name == "champion" else "reference", x=x, y=y))
+    return Figure(
+        id="E5-F2", chart="xy", size="half",
+        caption=(
+            f"At a false positive rate of 10 % the champion finds {at['champion']} of events, the challenger "
+            f"{at['challenger']} ({described(test)})."
+        ),
+        alt=(
+            f"ROC curves of champion and challenger on the {test.label} sample. At 10 % of non-events the champion "
+            f"finds {at['champion']} of events and the challenger {at['challenger']}."
+        ),
+        x_label="Share of non-events", y_label="Share of events", x_format="share", y_format="share",
+        series=tuple(series), lines=(ReferenceLine(axis="diagonal", label="no skill"),),
+    )  # fmt: skip
+
+
+def _swap_table(inputs: EvidenceInput, swap: SwapSet) -> Table:
+    level = inputs.spec.policy.confidence
+    cells: tuple[tuple[str, Cell], ...] = (
+        ("approved by both", swap.both),
+        ("swapped in: champion only", swap.swapped_in),
+        ("swapped out: challenger only", swap.swapped_out),
+        ("approved by neither", swap.neither),
+    )
+    rows: tuple[dict[str, Scalar], ...] = tuple(
+        {
+            "cell": name,
+            "n": cell.n,
+            "share": rounded(cell.n / inputs.test.n) if inputs.test.n else None,
+            "events": cell.events,
+            "rate": rounded(cell.rate),
+            "interval": between(wilson_interval(cell.n, cell.events, confidence=level).interval, "share"),
+        }
+        for name, cell in cells
+    )
+    approval = printed(swap.approved / inputs.test.n if inputs.test.n else None, "share")
+    return Table(
+        id="E5-T2",
+        caption=(
+            f"At {approval} approved by each model, {counted(swap.swapped_in.n, 'row')} change sides "
+            f"({described(inputs.test)}; all outcomes observed, none inferred; {counted(swap.tied, 'row')} at the "
+            f"challenger's cut)."
+        ),
+        columns=columns(
+            ("cell", "Rows", "text"), ("n", "N", "int"), ("share", "Share", "share"), ("events", "D", "int"),
+            ("rate", "Outcome rate", "share"), ("interval", "Wilson interval", "text"),
+        ),
+        rows=rows,
+    )  # fmt: skip
+
+
+def _extras(inputs: EvidenceInput, main: Comparison, swap: SwapSet) -> dict[str, Any]:
+    got = main.auc
+    low, high = (None, None) if got.interval is None else got.interval
+    return {
+        "gain": {
+            "value": rounded(got.difference),
+            "low": rounded(low),
+            "high": rounded(high),
+            "p_worse": rounded(got.p_worse),
+            "p_two_sided": rounded(got.p_two_sided),
+        },
+        "challenger": _challenger_kind(inputs),
+        "auc": {"champion": rounded(got.auc_a), "challenger": rounded(got.auc_b)},
+        "swap": {
+            "approved": swap.approved,
+            "n": swap.swapped_in.n,
+            "rate_in": rounded(swap.swapped_in.rate),
+            "rate_out": rounded(swap.swapped_out.rate),
+        },
+    }

@@ -1,0 +1,414 @@
+"""D2 feature review: what each input means, which sign it has, and whether it gives the outcome away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countermark.config.spec import Feature, ModelSpec
+from countermark.errors import EvidenceError
+from countermark.metrics.binning import LevelBins, NumericBins, development_bins
+from countermark.metrics.discrimination import Auc, auc
+from countermark.metrics.intervals import wilson_interval
+from countermark.metrics.multiplicity import adjusted_where_defined
+from countermark.metrics.stability import psi
+from countermark.records.evidence import Figure, Paragraph, RegisterRow, Scalar, Series, Table
+from countermark.validation.context import PackContext
+from countermark.validation.inputs import EvidenceInput, SectionEvidence, evidence_number
+from countermark.validation.narrative import narrative_block
+from countermark.validation.phrasing import columns, counted
+
+CHARTS = 12
+"""Small charts printed, for the inputs with the highest information value."""
+LEAKAGE_BINS = 20
+CHART_BINS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What was found about one input.
+
+    Attributes:
+        found: ``increasing``, ``decreasing``, ``unclear`` (the interval holds 0.5) or ``no order``.
+        rank: Rank AUC on development, known values only; above 0.5 the risk rises with the input.
+        p_contrary: One-sided p of a sign against the expected one; None without a direction.
+        single: AUC of the input alone on the test sample, bins and rates from development.
+    """
+
+    name: str
+    feature: Feature
+    found: str
+    rank: Auc | None
+    p_contrary: float | None
+    single: Auc
+    information_value: float | None
+    psi: float | None
+    missing_development: float | None
+    missing_test: float | None
+
+
+def review_evidence(inputs: EvidenceInput) -> SectionEvidence:
+    """D2, computed part: sign, information value, stability, missing values, leakage and prohibited inputs."""
+    spec = inputs.spec
+    cards = tuple(_card(inputs, name, feature) for name, feature in spec.features.items())
+    adjusted = adjusted_where_defined([card.p_contrary for card in cards])
+    contrary = [c.name for c, p in zip(cards, adjusted, strict=True) if p is not None and p < spec.policy.alpha]
+    prohibited = prohibited_inputs(spec)
+    rows = (
+        _prohibited_row(inputs, prohibited),
+        *_leakage_rows(inputs, cards),
+        *_sign_rows(inputs, cards, adjusted, contrary),
+    )
+    alone = max((c for c in cards if c.single.value is not None), key=lambda c: c.single.value or 0.0, default=None)
+    parts = [f"{counted(len(prohibited), 'prohibited input')}" + (f" ({', '.join(prohibited)})" if prohibited else "")]
+    if alone is not None:
+        parts.append(f"the strongest single input is {alone.name} with AUC {alone.single.value:.3f}")
+    parts.append(f"{counted(len(contrary), 'input')} with a sign contrary to expectation")
+    sentence = "; ".join(parts)
+    drawn = cards if inputs.samples["development"].n else ()
+    charted = sorted(drawn, key=lambda c: (-(c.information_value or 0.0), c.name))[:CHARTS]
+    return SectionEvidence(
+        code="D2",
+        conclusion=sentence[0].upper() + sentence[1:] + ".",
+        would_change="An input that gives the outcome away, a protected input, or a sign against expectation.",
+        so_what="An input that alone ranks nearly perfectly is a leak until its timing is explained.",
+        rows=rows,
+        blocks=(
+            _found_table(inputs, cards, adjusted),
+            *(_chart(inputs, card, i) for i, card in enumerate(charted, start=1)),
+        ),
+        extras={
+            "contrary": contrary,
+            "prohibited": list(prohibited),
+            "strongest": None if alone is None else alone.name,
+        },
+    )
+
+
+def prohibited_inputs(spec: ModelSpec) -> tuple[str, ...]:
+    """Inputs that are restricted, protected attributes, declared leaks, or the outcome itself."""
+    protected = set() if spec.fairness is None else {a.column for a in spec.fairness.attributes.values()}
+    attributes = set() if spec.fairness is None else set(spec.fairness.attributes)
+    barred = protected | attributes | set(spec.data.leaks) | {spec.outcome.column}
+    return tuple(
+        name
+        for name, feature in spec.features.items()
+        if feature.restricted or name in barred or (feature.source or name) in barred
+    )
+
+
+def _card(inputs: EvidenceInput, name: str, feature: Feature) -> Card:
+    development, test = inputs.samples["development"], inputs.test
+    if name not in development.features:
+        raise EvidenceError(
+            f"input '{name}' of the spec is not in the data set",
+            expected="one column per input",
+            hint="run the dataset stage again",
+        )
+    x, x_test = development.features[name], test.features[name]
+    bins = development_bins(x, LEAKAGE_BINS)
+    rank = None if x.dtype.kind == "O" else _rank(x, development.y, inputs.spec.policy.confidence)
+    events = _counts(bins, x[development.y == 1])
+    others = _counts(bins, x[development.y == 0])
+    coarse = development_bins(x, 10)
+    return Card(
+        name=name,
+        feature=feature,
+        found=_found(rank),
+        rank=rank,
+        p_contrary=None if rank is None else _p_contrary(x, development.y, feature),
+        single=_single(bins, x, development.y, x_test, test.y, inputs.spec.policy.confidence),
+        # Information value is the same formula as PSI, of events against non-events.
+        information_value=psi(others, events).value,
+        psi=psi(_counts(coarse, x), _counts(coarse, x_test)).value,
+        missing_development=_missing(x),
+        missing_test=_missing(x_test),
+    )
+
+
+def _counts(bins: NumericBins | LevelBins, values: NDArray[Any]) -> NDArray[np.int64]:
+    return bins.counts(values)
+
+
+def _rank(x: NDArray[Any], y: NDArray[np.int8], confidence: float) -> Auc:
+    known = ~np.isnan(x)
+    return auc(y[known], x[known], confidence=confidence)
+
+
+def _found(rank: Auc | None) -> str:
+    if rank is None:
+        return "no order"
+    if rank.interval is None or rank.value is None:
+        return "unclear"
+    low, high = rank.interval
+    return "increasing" if low > 0.5 else "decreasing" if high < 0.5 else "unclear"
+
+
+def _p_contrary(x: NDArray[Any], y: NDArray[np.int8], feature: Feature) -> float | None:
+    if feature.expected == "none":
+        return None
+    known = ~np.isnan(x)
+    against = -x[known] if feature.expected == "increasing" else x[known]
+    return auc(y[known], against).p_chance
+
+
+def _single(
+    bins: NumericBins | LevelBins,
+    x: NDArray[Any],
+    y: NDArray[np.int8],
+    x_test: NDArray[Any],
+    y_test: NDArray[np.int8],
+    confidence: float,
+) -> Auc:
+    """AUC on the test sample of the development event rate of the input's bin, one row's weight at the base rate."""
+    n, d = bins.counts(x), bins.counts(x[y == 1])
+    base = float(np.count_nonzero(y)) / max(1, y.size)
+    rate = (d + base) / (n + 1.0)
+    return auc(y_test, rate[bins.index(x_test)], confidence=confidence)
+
+
+def _missing(x: NDArray[Any]) -> float | None:
+    if not x.size:
+        return None
+    absent = np.array([v is None for v in x]) if x.dtype.kind == "O" else np.isnan(x)
+    return float(np.count_nonzero(absent)) / x.size
+
+
+def _prohibited_row(inputs: EvidenceInput, prohibited: tuple[str, ...]) -> RegisterRow:
+    label = "prohibited inputs" + (f": {', '.join(prohibited)}" if prohibited else "")
+    return inputs.row(
+        "feature.prohibited",
+        "D2",
+        label,
+        sample="spec",
+        n=len(inputs.spec.features),
+        value=float(len(prohibited)),
+        limit="feature.prohibited",
+        fmt="int",
+    )
+
+
+def _leakage_rows(inputs: EvidenceInput, cards: tuple[Card, ...]) -> tuple[RegisterRow, ...]:
+    test = inputs.test
+    thin = test.events < inputs.spec.policy.minimum_events
+    reason = f"{test.events} events are fewer than {inputs.spec.policy.minimum_events}" if thin else None
+    each = tuple(
+        inputs.row(
+            "feature.leakage",
+            "D2",
+            "AUC of one input",
+            sample=test.role,
+            segment=card.name,
+            n=test.n,
+            events=test.events,
+            value=card.single.value,
+            interval=card.single.interval,
+            ci_method=card.single.method,
+            limit="feature.leakage",
+            judge_interval=False,
+            undefined=reason or (card.single.reason if card.single.value is None else None),
+            gating=False,
+            fmt="auc",
+        )
+        for card in cards
+    )
+    strongest = max((c for c in cards if c.single.value is not None), key=lambda c: c.single.value or 0.0, default=None)
+    undefined = reason or (None if strongest is not None else cards[0].single.reason or "no AUC is defined")
+    worst = inputs.row(
+        "feature.leakage",
+        "D2",
+        "largest AUC of one input" + (f": {strongest.name}" if strongest is not None else ""),
+        sample=test.role,
+        n=test.n,
+        events=test.events,
+        value=None if strongest is None else strongest.single.value,
+        limit="feature.leakage",
+        undefined=undefined,
+        fmt="auc",
+    )
+    return (worst, *each)
+
+
+def _sign_rows(
+    inputs: EvidenceInput, cards: tuple[Card, ...], adjusted: list[float | None], contrary: list[str]
+) -> tuple[RegisterRow, ...]:
+    development = inputs.samples["development"]
+    declared = [card for card in cards if card.feature.expected != "none"]
+    judged = [card for card in declared if card.p_contrary is not None]
+    reason = None
+    if not declared:
+        reason = "no input declares an expected direction"
+    elif not judged:
+        reason = "too few events or no spread to find a sign"
+    each = tuple(
+        inputs.row(
+            "feature.sign",
+            "D2",
+            f"rank AUC, expected {card.feature.expected}",
+            sample=development.role,
+            segment=card.name,
+            n=development.n,
+            events=development.events,
+            value=card.rank.value,
+            interval=card.rank.interval,
+            ci_method=card.rank.method,
+            h0="sign as expected",
+            alternative="sign contrary",
+            p_raw=card.p_contrary,
+            p_adj=p,
+            gating=False,
+            fmt="auc",
+        )
+        for card, p in zip(cards, adjusted, strict=True)
+        if card.rank is not None and card.rank.value is not None and card.feature.expected != "none"
+    )
+    count = inputs.row(
+        "feature.sign",
+        "D2",
+        "inputs with a sign contrary to expectation" + (f": {', '.join(contrary)}" if contrary else ""),
+        sample=development.role,
+        n=development.n,
+        events=development.events,
+        value=float(len(contrary)) if reason is None else None,
+        limit="feature.sign",
+        undefined=reason,
+        # Without a declared direction nothing was asked, so nothing can gate.
+        gating=None if declared else False,
+        fmt="int",
+    )
+    return (count, *each)
+
+
+def _found_table(inputs: EvidenceInput, cards: tuple[Card, ...], adjusted: list[float | None]) -> Table:
+    development, test = inputs.samples["development"], inputs.test
+    rows: list[dict[str, Scalar]] = []
+    for card, p in zip(cards, adjusted, strict=True):
+        verdict = "not declared" if card.feature.expected == "none" else "as expected"
+        if card.feature.expected != "none" and card.found != card.feature.expected:
+            verdict = "contrary" if p is not None and p < inputs.spec.policy.alpha else "not significant"
+        rows.append(
+            {
+                "input": card.name,
+                "expected": card.feature.expected,
+                "found": card.found,
+                "verdict": verdict,
+                "rank": _rounded(None if card.rank is None else card.rank.value),
+                "p_adj": _rounded(p),
+                "single": _rounded(card.single.value),
+                "iv": _rounded(card.information_value),
+                "psi": _rounded(card.psi),
+                "missing_development": _rounded(card.missing_development),
+                "missing_test": _rounded(card.missing_test),
+            }
+        )
+    return Table(
+        id="D2-T2",
+        caption=f"What was found: signs and information value on {development.label} (N = {development.n}, "
+        f"D = {development.events}), single-input AUC on {test.label} (N = {test.n}, D = {test.events}).",
+        columns=columns(
+            ("input", "Input", "text"),
+            ("expected", "Expected", "text"),
+            ("found", "Found", "text"),
+            ("verdict", "Sign", "text"),
+            ("rank", "Rank AUC", "auc"),
+            ("p_adj", "p contrary (BH)", "pvalue"),
+            ("single", "AUC alone", "auc"),
+            ("iv", "IV", "psi"),
+            ("psi", "PSI", "psi"),
+            ("missing_development", "Missing dev.", "share"),
+            ("missing_test", "Missing test", "share"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else evidence_number(value)
+
+
+def _chart(inputs: EvidenceInput, card: Card, number: int) -> Figure:
+    development = inputs.samples["development"]
+    x = development.features[card.name]
+    bins = development_bins(x, CHART_BINS)
+    n, d = bins.counts(x), bins.counts(x[development.y == 1])
+    points = [
+        (label, int(rows), wilson_interval(int(rows), int(events), confidence=inputs.spec.policy.confidence))
+        for label, rows, events in zip(bins.labels, n, d, strict=True)
+        if rows
+    ]
+    first, last = points[0], points[-1]
+    told = ", ".join(f"{label} {100 * (i.rate or 0.0):.2f} %" for label, _, i in points)
+    return Figure(
+        id=f"D2-F{number}",
+        chart="xy",
+        caption=f"{card.name}: outcome rate from {100 * (first[2].rate or 0.0):.2f} % ({first[0]}) to "
+        f"{100 * (last[2].rate or 0.0):.2f} % ({last[0]}); {development.label}, N = {development.n}.",
+        alt=f"Outcome rate by bin of {card.name} with Wilson intervals: {told}.",
+        x_label=card.name if card.feature.unit is None else f"{card.name} ({card.feature.unit})",
+        y_label="Outcome rate",
+        y_format="share",
+        series=(
+            Series(
+                name=development.label,
+                role="development",
+                mark="points",
+                x=tuple(label for label, _, _ in points),
+                y=tuple(i.rate for _, _, i in points),
+                low=tuple(None if i.interval is None else i.interval[0] for _, _, i in points),
+                high=tuple(None if i.interval is None else i.interval[1] for _, _, i in points),
+                n=tuple(rows for _, rows, _ in points),
+            ),
+        ),
+        size="half",
+    )
+
+
+def review_section(context: PackContext, computed: SectionEvidence | None) -> SectionEvidence:
+    """D2, written part: meaning, source, treatment of missing values and availability of each input."""
+    if computed is None:
+        raise EvidenceError("D2 needs its computed part", hint="the registry must give D2 a 'compute' function")
+    features: Mapping[str, Feature] = context.spec.features
+    barred = set(prohibited_inputs(context.spec))
+    cards = Table(
+        id="D2-T1",
+        caption=f"What was declared about {counted(len(features), 'input')}; {len(barred)} prohibited.",
+        columns=columns(
+            ("input", "Input", "text"),
+            ("meaning", "Meaning", "text"),
+            ("source", "Source", "text"),
+            ("type", "Type", "text"),
+            ("unit", "Unit", "text"),
+            ("missing", "Missing means", "text"),
+            ("available", "Known", "text"),
+            ("monotone", "Direction enforced", "text"),
+            ("status", "Status", "text"),
+            ("proxy", "Proxy note", "text"),
+        ),
+        rows=tuple(
+            {
+                "input": name,
+                "meaning": f.meaning,
+                "source": f.source or name,
+                "type": "ordinal" if f.levels else f.type,
+                "unit": f.unit,
+                "missing": f.missing,
+                "available": f.available,
+                "monotone": "yes" if f.monotone else "no",
+                "status": "prohibited" if name in barred else "permitted",
+                "proxy": f.proxy_note,
+            }
+            for name, f in features.items()
+        ),
+    )
+    shown = sum(isinstance(block, Figure) for block in computed.blocks)
+    note = Paragraph(
+        text=f"Charts show the {shown} inputs with the highest information value of {len(features)}. The found sign is "
+        "the one-way rank AUC on development; it is called contrary only when its one-sided p, adjusted over all "
+        "inputs (Benjamini-Hochberg), is below the policy's alpha. Inputs act together in the model, so a one-way sign "
+        "is a screen and no proof."
+    )
+    return replace(computed, blocks=(narrative_block("inputs", context.answers), cards, note, *computed.blocks))

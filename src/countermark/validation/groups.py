@@ -1,0 +1,175 @@
+"""Protected groups of the test sample: who is compared with whom, and who is too few to be judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countermark.records.evidence import Block, Fact, Facts, RegisterRow
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.sentences import counted, described, printed
+
+NO_ATTRIBUTE = "no protected attribute is available in the data"
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One group of a protected attribute beside its reference group.
+
+    Attributes:
+        attribute: Name of the attribute.
+        name: Name of the group.
+        reference_name: Name of the reference group, fixed by policy.
+        member: Rows of the group, (n,).
+        reference: Rows of the reference group, (n,).
+        thin: Why the group must not be judged; None if it may be.
+        blocks: Whether Not evaluated for this group colours the section: only where no group of the
+            attribute can be judged, as thin grades do not block a scale either.
+    """
+
+    attribute: str
+    name: str
+    reference_name: str
+    member: Mask
+    reference: Mask
+    thin: str | None
+    blocks: bool
+
+    @property
+    def segment(self) -> str:
+        """'sex=women', the segment of its register rows."""
+        return f"{self.attribute}={self.name}"
+
+    @property
+    def n(self) -> int:
+        """Persons in the group."""
+        return int(np.count_nonzero(self.member))
+
+    @property
+    def both(self) -> Mask:
+        """Rows of the group or its reference group."""
+        return self.member | self.reference
+
+    def gating(self, undefined: str | None) -> bool | None:
+        """Override of the gating table: a group that cannot be judged gates only if it blocks."""
+        return None if undefined is None or self.blocks else False
+
+
+def favourable(inputs: EvidenceInput, sample: Sample, factor: float = 1.0) -> Mask:
+    """Who gets the favourable outcome: calibrated probability below the cut-off in use, times a factor."""
+    mask: Mask = sample.p < inputs.spec.decision.cutoff * factor
+    return mask
+
+
+def groups_of(inputs: EvidenceInput, sample: Sample) -> tuple[Group, ...]:
+    """Every group but the reference, by attribute, in a fixed order.
+
+    A group is thin where it or its reference has fewer persons than the policy's smallest group, or where, at
+    the reference group's rate, too few of it would be selected for a rate to mean anything.
+    """
+    if inputs.spec.fairness is None:
+        return ()
+    found: list[Group] = []
+    for attribute, declared in inputs.spec.fairness.attributes.items():
+        values = sample.protected.get(attribute)
+        if values is None:
+            continue
+        reference = np.asarray(values == declared.reference, dtype=np.bool_)
+        names = sorted({str(v) for v in values if v is not None} - {declared.reference})
+        masks = [np.asarray(values == name, dtype=np.bool_) for name in names]
+        reasons = [_thin(inputs, sample, mask, reference) for mask in masks]
+        blocks = all(reason is not None for reason in reasons)
+        found += [
+            Group(attribute, name, declared.reference, mask, reference, reason, blocks)
+            for name, mask, reason in zip(names, masks, reasons, strict=True)
+        ]
+    return tuple(found)
+
+
+def _thin(inputs: EvidenceInput, sample: Sample, member: Mask, reference: Mask) -> str | None:
+    policy = inputs.spec.policy
+    n, m = int(np.count_nonzero(member)), int(np.count_nonzero(reference))
+    if m < policy.minimum_group:
+        return f"the reference group has {counted(m, 'person', 'persons')}; the policy asks for {policy.minimum_group}"
+    if n < policy.minimum_group:
+        return f"the group has {counted(n, 'person', 'persons')}; the policy asks for {policy.minimum_group}"
+    chosen = favourable(inputs, sample)
+    expected = n * int(np.count_nonzero(chosen & reference)) / m
+    if expected < policy.minimum_group_selected:
+        return (
+            f"at the reference group's rate {printed(expected, 'number')} of the group would be selected; "
+            f"the policy asks for {policy.minimum_group_selected}"
+        )
+    return None
+
+
+def attributes_without_groups(inputs: EvidenceInput, sample: Sample) -> dict[str, str]:
+    """Declared attributes for which nothing can be compared, with the reason."""
+    if inputs.spec.fairness is None:
+        return {}
+    compared = {g.attribute for g in groups_of(inputs, sample)}
+    reasons = {}
+    for attribute in inputs.spec.fairness.attributes:
+        if attribute in compared:
+            continue
+        joined = attribute in sample.protected
+        reasons[attribute] = "no group beside the reference group" if joined else "not joined to the test sample"
+    return reasons
+
+
+def empty_attribute_rows(inputs: EvidenceInput, section: str, tests: dict[str, str]) -> tuple[RegisterRow, ...]:
+    """A Not evaluated row per test and attribute for which nothing can be compared."""
+    sample = inputs.test
+    return tuple(
+        inputs.row(
+            test_id, section, f"{label}, {attribute}", sample=sample.role, n=sample.n, segment=attribute, value=None,
+            limit=test_id, undefined=reason,
+        )
+        for attribute, reason in attributes_without_groups(inputs, sample).items()
+        for test_id, label in tests.items()
+    )  # fmt: skip
+
+
+def without_attributes(inputs: EvidenceInput, section: str, tests: dict[str, str], question: str) -> SectionEvidence:
+    """The section where the data hold no protected attribute: every test Not evaluated, for one reason."""
+    sample = inputs.test
+    rows = tuple(
+        inputs.row(
+            test_id, section, label, sample=sample.role, n=sample.n, value=None, limit=test_id, undefined=NO_ATTRIBUTE
+        )
+        for test_id, label in tests.items()
+    )
+    return SectionEvidence(
+        code=section,
+        conclusion=f"{question} could not be evaluated: {NO_ATTRIBUTE}.",
+        would_change="Protected attributes, collected or estimated for testing only and kept apart from the inputs.",
+        so_what=(
+            "Nothing in this pack shows that groups of people are treated alike; absence of data is no such evidence."
+        ),
+        rows=rows,
+        extras={"evaluated": False},
+    )
+
+
+def provenance(inputs: EvidenceInput, block_id: str) -> Block:
+    """Where group data come from, who the reference is, and who has no group."""
+    declared, sample = inputs.spec.fairness, inputs.test
+    facts: list[Fact] = []
+    if declared is not None:
+        for name, attribute in declared.attributes.items():
+            values = sample.protected.get(name)
+            absent = sample.n if values is None else sum(v is None for v in values)
+            facts += [
+                Fact(label=f"{name}: source", value=attribute.provenance),
+                Fact(label=f"{name}: reference group", value=attribute.reference),
+                Fact(label=f"{name}: persons without a group", value=absent, format="int"),
+            ]
+        facts.append(Fact(label="Criterion chosen", value=declared.criterion))
+    return Facts(
+        id=block_id,
+        caption=f"Group data are used for testing only and are no input of the model ({described(sample)}).",
+        facts=tuple(facts),
+    )

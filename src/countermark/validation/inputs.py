@@ -1,0 +1,285 @@
+"""What every section of evidence is computed from, and the one way to make a register row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countermark.config.spec import ModelSpec
+from countermark.errors import EvidenceError
+from countermark.records.digest import round_significant
+from countermark.records.evidence import Block, Finding, Format, RegisterRow, SampleRole
+from countermark.records.lights import Light
+from countermark.records.limits import judge
+from countermark.scoring.frozen import FrozenScorer
+
+EVIDENCE_DIGITS = 9
+"""Significant digits of every number that enters evidence: last bits differ between processors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sample with its scores.
+
+    Attributes:
+        role: ``development`` (fitted on), ``calibration``, ``holdout``, ``out_of_time``.
+        label: Name printed in captions.
+        y: Outcome, int8 (n,), 1 = event.
+        margin: Raw score, float64 (n,), higher is riskier.
+        p: Calibrated probability, float64 (n,).
+        grade: Grade index, int64 (n,), 0 = best.
+        grade_pd: PD of each grade, float64 (g,).
+        grade_names: Name of each grade.
+        features: Model inputs as the scorer takes them: float64 with NaN, or object (str or None).
+        segments: Segment columns, object (n,), text or None.
+        time: Observation dates, datetime64[D] (n,), or None.
+        vintage: Cohort label per row (text, sorts in time), or None.
+        entity: Entity key per row, or None.
+        protected: Group name per row for each protected attribute, object (n,).
+        challenger_margin: Margin of the challenger on the same rows, or None.
+        challenger_p: Probability of the challenger on the same rows, or None.
+    """
+
+    role: SampleRole
+    label: str
+    y: NDArray[np.int8]
+    margin: NDArray[np.float64]
+    p: NDArray[np.float64]
+    grade: NDArray[np.int64]
+    grade_pd: NDArray[np.float64]
+    grade_names: tuple[str, ...]
+    features: Mapping[str, NDArray[Any]]
+    segments: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+    time: NDArray[np.datetime64] | None = None
+    vintage: NDArray[np.object_] | None = None
+    entity: NDArray[np.object_] | None = None
+    protected: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+    challenger_margin: NDArray[np.float64] | None = None
+    challenger_p: NDArray[np.float64] | None = None
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return int(self.y.size)
+
+    @property
+    def events(self) -> int:
+        """Rows with the event."""
+        return int(np.count_nonzero(self.y))
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """Where a statistic is judged under a spec's policy and recorded. Knows no sample, so that the pack can use it too.
+
+    Attributes:
+        spec: The resolved model spec.
+        data_hash: Content digest of the modelling data set.
+        semantics: Semantics versions and numeric libraries, as compiled.
+        previous: Parsed baseline of the last published release, or None at first validation.
+    """
+
+    spec: ModelSpec
+    data_hash: str
+    semantics: Mapping[str, str]
+    previous: Mapping[str, Any] | None
+
+    def gates(self, test_id: str) -> bool:
+        """Whether the policy makes this test gating for this model."""
+        rule = self.spec.policy.gating.get(test_id)
+        if rule is None or self.spec.kind not in rule.kinds:
+            return False
+        match rule.when:
+            case "always":
+                return True
+            case "natural_persons":
+                return self.spec.purpose.natural_persons
+            case "can_decline":
+                return self.spec.purpose.can_decline
+            case "direction_declared":
+                return any(f.expected != "none" for f in self.spec.features.values())
+
+    def row(
+        self,
+        test_id: str,
+        section: str,
+        label: str,
+        *,
+        sample: str,
+        n: int,
+        events: int | None = None,
+        value: float | None,
+        limit: str | None = None,
+        judged: float | None = None,
+        segment: str = "all",
+        interval: tuple[float, float] | None = None,
+        judge_interval: bool = True,
+        ci_method: str | None = None,
+        h0: str | None = None,
+        alternative: str | None = None,
+        effect: float | None = None,
+        df: float | None = None,
+        p_raw: float | None = None,
+        p_adj: float | None = None,
+        power: float | None = None,
+        power_alternative: str | None = None,
+        material: bool | None = None,
+        undefined: str | None = None,
+        gating: bool | None = None,
+        seed: int | None = None,
+        fmt: Format = "number",
+    ) -> RegisterRow:
+        """Judge one statistic under the policy and record it.
+
+        Args:
+            test_id: Id of section 3 of the validation standard, such as ``cal.jeffreys``.
+            section: Section code, such as ``E2``.
+            label: What is measured, for a reader.
+            value: The statistic. None if undefined; then give ``undefined``.
+            limit: Key into ``policy.limits``; None makes the row Information (or Not evaluated
+                when ``undefined`` is given).
+            judged: The number to judge when it is not ``value`` (a p-value, an interval end).
+            interval: Interval of ``value``; judged too unless ``judge_interval`` is False or
+                ``judged`` is given.
+            gating: Override of the policy's gating table for rows that never gate (raw grades,
+                segments); None follows the table.
+
+        Raises:
+            EvidenceError: If the policy has no such limit.
+        """
+        policy = self.spec.policy
+        if limit is not None and limit not in policy.limits:
+            raise EvidenceError(
+                f"policy '{policy.name}' has no limit '{limit}'",
+                expected="one of: " + ", ".join(sorted(policy.limits)),
+                hint=f"add it under 'limits' in conf/policy/{policy.name}.yaml",
+            )
+        if limit is None:
+            declared = None
+            light = Light.INFORMATION if undefined is None else Light.NOT_EVALUATED
+            rule = "no limit set" if undefined is None else "undefined or too few observations"
+            reason = undefined
+        else:
+            declared = policy.limits[limit]
+            verdict = judge(
+                declared,
+                _clean(value if judged is None else judged),
+                interval=interval if judge_interval and judged is None else None,
+                power=power,
+                material=material,
+                undefined=undefined,
+            )
+            light, rule, reason = verdict.light, verdict.rule, verdict.reason
+        low, high = interval if interval is not None else (None, None)
+        gates = self.gates(test_id) if gating is None else gating
+        return RegisterRow(
+            test_id=test_id,
+            section=section,
+            kind=self.spec.kind,
+            segment=segment,
+            sample=sample,
+            n=n,
+            events=events,
+            statistic=_clean(value),
+            effect=_clean(effect),
+            ci_low=_clean(low),
+            ci_high=_clean(high),
+            ci_method=ci_method if interval is not None else None,
+            h0=h0,
+            alternative=alternative,
+            df=_clean(df),
+            p_raw=_clean(p_raw),
+            p_adj=_clean(p_adj),
+            power=_clean(power),
+            power_alternative=power_alternative,
+            light=light,
+            light_rule=rule,
+            threshold=None if declared is None else declared.text,
+            threshold_source=None if declared is None else declared.source,
+            policy_version=policy.version,
+            previous_value=self._previous(test_id, sample, segment),
+            n_reason=reason,
+            data_hash=self.data_hash,
+            semantics_ref=",".join(f"{k}={v}" for k, v in sorted(self.semantics.items())),
+            seed=seed,
+            gating=gates,
+            label=label,
+            format=fmt,
+        )
+
+    def _previous(self, test_id: str, sample: str, segment: str) -> float | None:
+        if self.previous is None:
+            return None
+        value = self.previous.get("rows", {}).get(f"{test_id}|{sample}|{segment}")
+        return None if value is None else float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceInput(Register):
+    """Everything a section may look at. Sections read; they never write to these arrays.
+
+    Attributes:
+        samples: By role. ``development`` is always present; tests run on :attr:`test`.
+        scorer: The frozen scorer.
+        challenger: The frozen challenger, if the spec declares one.
+        contract: Parsed ``contract.json`` (layout in the contracts room).
+        dataset: Parsed ``dataset.json`` (layout in the features room).
+        training: Parsed ``training.json`` (layout in the training room).
+    """
+
+    samples: Mapping[str, Sample]
+    scorer: FrozenScorer
+    challenger: FrozenScorer | None
+    contract: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    training: Mapping[str, Any]
+
+    @property
+    def test(self) -> Sample:
+        """The sample that gates: out-of-time where there is one, else hold-out."""
+        for role in ("out_of_time", "holdout"):
+            if role in self.samples:
+                return self.samples[role]
+        raise EvidenceError("there is no test sample", expected="'out_of_time' or 'holdout'")
+
+
+@dataclass(frozen=True, slots=True)
+class SectionEvidence:
+    """What one section function returns. The light is not its to say: the gating rows decide.
+
+    Attributes:
+        code: Section code, such as ``E1``.
+        conclusion: One sentence with the key number; limits before strengths.
+        would_change: What would change the light.
+        so_what: What it means for the decision.
+        rows: Register rows.
+        blocks: Tables, figures, paragraphs in reading order.
+        findings: Findings raised by this section.
+        applicable: False prints one line ("Not applicable to this kind, because ...").
+        extras: Values other sections and page 2 use, by name.
+    """
+
+    code: str
+    conclusion: str
+    would_change: str | None = None
+    so_what: str | None = None
+    rows: tuple[RegisterRow, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    applicable: bool = True
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+def evidence_number(value: float) -> float:
+    """Round a number to the digits that evidence keeps."""
+    return round_significant(float(value), EVIDENCE_DIGITS)
+
+
+def _clean(value: float | None) -> float | None:
+    if value is None or not np.isfinite(value):
+        return None
+    return evidence_number(value)

@@ -1,0 +1,198 @@
+"""C3 outcome definition and sampling: what is predicted, on which windows, and whether labels are final."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from countermark.errors import EvidenceError
+from countermark.metrics.intervals import wilson_interval
+from countermark.records.evidence import Block, Facts, Figure, Paragraph, RegisterRow, SampleRole, Scalar, Series, Table
+from countermark.validation.context import PackContext
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, evidence_number
+from countermark.validation.narrative import narrative_block
+from countermark.validation.phrasing import columns, counted, fact
+
+
+def outcome_evidence(inputs: EvidenceInput) -> SectionEvidence:
+    """C3, computed part: maturity, outcome rates by sample and cohort."""
+    maturity, said, matured = _maturity(inputs)
+    cohorts = _cohorts(inputs)
+    rates = tuple(_rate_row(inputs, sample) for sample in inputs.samples.values())
+    test = inputs.test
+    rate = "no rows" if not test.n else f"{100 * test.events / test.n:.2f} %"
+    blocks: list[Block] = [_windows(inputs)]
+    if cohorts is None:
+        blocks.append(Paragraph(text="The data has no dates, so outcome rates cannot be shown by cohort."))
+    else:
+        blocks.append(cohorts)
+    return SectionEvidence(
+        code="C3",
+        conclusion=f"{said} The outcome rate is {rate} on the {test.label} sample (N = {test.n}, D = {test.events}).",
+        would_change="Dates by which maturity can be judged." if matured is None else "A later as-of date.",
+        so_what="Rates of immature cohorts are floors, not estimates.",
+        rows=(maturity, *rates),
+        blocks=tuple(blocks),
+        extras={"matured_share": matured},
+    )
+
+
+def _maturity(inputs: EvidenceInput) -> tuple[RegisterRow, str, float | None]:
+    record = inputs.dataset["maturity"]
+    n, immature = int(record["n"]), int(record["immature"])
+    evaluated = bool(record["evaluated"]) and n > 0
+    reason = None if evaluated else str(record["reason"]) or "the data has no dates to judge maturity by"
+    share = immature / n if evaluated else None
+    row = inputs.row(
+        "outcome.immature",
+        "C3",
+        "share of immature labels",
+        sample="all",
+        n=n,
+        value=share,
+        limit="outcome.immature",
+        undefined=reason,
+        fmt="share",
+    )
+    if share is None:
+        return row, f"Maturity of labels is Not evaluated: {reason}.", None
+    return row, f"{100 * (1 - share):.2f} % of labels are mature.", evidence_number(1 - share)
+
+
+def _rate_row(inputs: EvidenceInput, sample: Sample) -> RegisterRow:
+    interval = wilson_interval(sample.n, sample.events, confidence=inputs.spec.policy.confidence)
+    return inputs.row(
+        "outcome.rate",
+        "C3",
+        "outcome rate",
+        sample=sample.role,
+        n=sample.n,
+        events=sample.events,
+        value=interval.rate,
+        interval=interval.interval,
+        ci_method=interval.method,
+        undefined=interval.reason,
+        gating=False,
+        fmt="share",
+    )
+
+
+def _windows(inputs: EvidenceInput) -> Table:
+    rows: list[dict[str, Scalar]] = []
+    for sample in inputs.samples.values():
+        dated = sample.time is not None and sample.n > 0
+        interval = wilson_interval(sample.n, sample.events, confidence=inputs.spec.policy.confidence)
+        rows.append(
+            {
+                "sample": sample.label,
+                "role": sample.role,
+                "first": str(np.min(sample.time)) if dated and sample.time is not None else None,
+                "last": str(np.max(sample.time)) if dated and sample.time is not None else None,
+                "n": sample.n,
+                "events": sample.events,
+                "rate": None if interval.rate is None else evidence_number(interval.rate),
+                "low": None if interval.interval is None else evidence_number(interval.interval[0]),
+                "high": None if interval.interval is None else evidence_number(interval.interval[1]),
+            }
+        )
+    total = sum(sample.n for sample in inputs.samples.values())
+    return Table(
+        id="C3-T1",
+        caption=f"{counted(len(rows), 'sample')} with {counted(total, 'row')}; rates with Wilson intervals.",
+        columns=columns(
+            ("sample", "Sample", "text"),
+            ("role", "Role", "text"),
+            ("first", "From", "date"),
+            ("last", "To", "date"),
+            ("n", "N", "int"),
+            ("events", "D", "int"),
+            ("rate", "Rate", "share"),
+            ("low", "Low", "share"),
+            ("high", "High", "share"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _cohorts(inputs: EvidenceInput) -> Figure | None:
+    """Outcome rate by cohort: rows of the development period, and out-of-time rows beside them."""
+    dated = [sample for sample in inputs.samples.values() if sample.vintage is not None and sample.n]
+    if not dated:
+        return None
+    groups: tuple[tuple[str, SampleRole, list[Sample]], ...] = (
+        ("development period", "development", [s for s in dated if s.role != "out_of_time"]),
+        ("out-of-time", "out_of_time", [s for s in dated if s.role == "out_of_time"]),
+    )
+    series = tuple(_cohort_series(name, role, part, inputs) for name, role, part in groups if part)
+    rates = [(str(x), y) for one in series for x, y in zip(one.x, one.y, strict=True) if y is not None]
+    low, high = min(rates, key=lambda r: r[1]), max(rates, key=lambda r: r[1])
+    n = sum(sample.n for sample in dated)
+    span = f"between {100 * low[1]:.2f} % ({low[0]}) and {100 * high[1]:.2f} % ({high[0]})"
+    return Figure(
+        id="C3-F1",
+        chart="xy",
+        caption=f"The outcome rate by cohort lies {span} (N = {n}; bars are Wilson intervals).",
+        alt=f"Outcome rate by cohort with intervals; the lowest and highest cohort lie {span}.",
+        x_label=f"Cohort ({inputs.spec.data.vintage})",
+        y_label="Outcome rate",
+        y_format="share",
+        series=series,
+    )
+
+
+def _cohort_series(name: str, role: SampleRole, samples: list[Sample], inputs: EvidenceInput) -> Series:
+    labels = np.concatenate([np.asarray(s.vintage, dtype=object) for s in samples])
+    events = np.concatenate([s.y for s in samples])
+    cohorts = sorted({str(label) for label in labels if label is not None})
+    intervals, counts = [], []
+    for cohort in cohorts:
+        here = labels == cohort
+        n, d = int(np.count_nonzero(here)), int(np.count_nonzero(events[here]))
+        intervals.append(wilson_interval(n, d, confidence=inputs.spec.policy.confidence))
+        counts.append(n)
+    return Series(
+        name=name,
+        role=role,
+        mark="points",
+        x=tuple(cohorts),
+        y=tuple(i.rate for i in intervals),
+        low=tuple(None if i.interval is None else i.interval[0] for i in intervals),
+        high=tuple(None if i.interval is None else i.interval[1] for i in intervals),
+        n=tuple(counts),
+    )
+
+
+def outcome_section(context: PackContext, computed: SectionEvidence | None) -> SectionEvidence:
+    """C3, written part: definition, horizon, maturity rule, censoring."""
+    if computed is None:
+        raise EvidenceError("C3 needs its computed part", hint="the registry must give C3 a 'compute' function")
+    spec = context.spec
+    outcome = spec.outcome
+    horizon = "lifetime" if outcome.horizon_months is None else counted(outcome.horizon_months, "month")
+    by_dates = outcome.maturity.basis == "dates"
+    facts = Facts(
+        id="C3-T2",
+        caption=f"The outcome is column '{outcome.column}' over a horizon of {horizon}.",
+        facts=(
+            fact("Definition", outcome.definition),
+            fact("Column", outcome.column),
+            fact("Event", str(outcome.positive)),
+            fact("No event", str(outcome.negative)),
+            fact("Horizon", horizon),
+            fact("Delay of the label", outcome.delay_days, "int"),
+            fact("Maturity judged by", "dates" if by_dates else "nothing: the data has no dates"),
+            fact("Immature labels", "stop the build" if outcome.immature == "refuse" else "are excluded and counted"),
+            fact("Split", spec.split.kind.replace("_", "-")),
+            fact("Note on maturity", outcome.maturity.note or "none"),
+        ),
+    )
+    notes = tuple(Paragraph(text=text) for text in outcome.notes)
+    censoring = Paragraph(
+        text="Censoring: outcomes exist only for accepted cases. Nobody declined is in any sample, no reject inference "
+        "was made, and rows are neither resampled nor weighted in evidence."
+        if spec.purpose.can_decline
+        else "Censoring: the model does not decide who is observed. Rows are neither resampled nor weighted."
+    )
+    blocks = (narrative_block("outcome", context.answers), facts, *notes, censoring, *computed.blocks)
+    return replace(computed, blocks=blocks)

@@ -1,0 +1,226 @@
+"""A2, page 2: the record that a committee reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from countermark.errors import EvidenceError
+from countermark.records.evidence import Finding, Format, KeyNumber, RegisterRow, Section, Summary
+from countermark.records.formats import format_interval, format_value
+from countermark.records.lights import Light
+from countermark.validation.appendices import reproduction_command
+from countermark.validation.catalogue import SEVERITIES
+from countermark.validation.context import PackContext
+from countermark.validation.opinion import grouped_conditions
+from countermark.validation.phrasing import counted
+from countermark.validation.signoff import SIGNATURE_STATUS, proposed
+
+_CHANGE_CLASS = {
+    "first": "New model: first validation",
+    "periodic": "No change: periodic validation",
+    "change": "Change of a validated model",
+    "trigger": "No change: validation after a trigger",
+}
+_LINES = 6
+"""Lines of a list that page 2 has room for."""
+_LINE = 200
+"""Characters of a line that page 2 has room for."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeySlot:
+    """Where one key number comes from: the first or worst row of a test on the test sample."""
+
+    label: str
+    section: str
+    tests: tuple[str, ...]
+    format: Format
+    segment: str = "all"
+    worst: Callable[[RegisterRow], float] | None = None
+
+
+def _statistic(row: RegisterRow) -> float:
+    return float("inf") if row.statistic is None else row.statistic
+
+
+_PD_SLOTS = (
+    KeySlot("AUC", "E1", ("disc.auc_delong", "disc.auc"), "auc"),
+    KeySlot("Drop in Gini from development", "E1", ("disc.gini_drop",), "auc"),
+    KeySlot("KS", "E1", ("disc.ks",), "auc"),
+    KeySlot("Observed over expected, portfolio", "E2", ("cal.oe_ratio", "cal.jeffreys"), "number"),
+    KeySlot("Calibration slope", "E2", ("cal.slope_citl",), "number", segment="slope"),
+    KeySlot("Brier skill", "E2", ("cal.brier",), "auc", segment="skill"),
+    KeySlot("PSI of the score", "E3", ("stab.psi",), "psi"),
+    KeySlot("Worst adverse impact ratio", "F1", ("fair.air",), "number", worst=_statistic),
+)
+"""Eight numbers of a model that ranks and prices events; kinds without a slot of their own use them too."""
+
+
+def key_numbers(rows: Sequence[RegisterRow], test_role: str) -> tuple[KeyNumber, ...]:
+    """The eight key numbers; one that was not computed is printed as Not evaluated with its reason."""
+    return tuple(_key_number(slot, rows, test_role) for slot in _PD_SLOTS)
+
+
+def _key_number(slot: KeySlot, rows: Sequence[RegisterRow], test_role: str) -> KeyNumber:
+    found = [
+        row
+        for test_id in slot.tests
+        for row in rows
+        if row.section == slot.section
+        and row.test_id == test_id
+        and row.sample == test_role
+        and (row.segment == slot.segment or slot.worst is not None)
+    ]
+    if not found:
+        return KeyNumber(
+            label=slot.label,
+            section=slot.section,
+            test_id=None,
+            value=None,
+            format=slot.format,
+            light=Light.NOT_EVALUATED,
+            note=f"section {slot.section} gives no such number",
+        )
+    row = found[0] if slot.worst is None else min(found, key=slot.worst)
+    return KeyNumber(
+        label=slot.label if row.segment == slot.segment else f"{slot.label} ({row.segment})",
+        section=slot.section,
+        test_id=row.test_id,
+        value=row.statistic,
+        format=row.format if row.format != "text" else slot.format,
+        ci_low=row.ci_low,
+        ci_high=row.ci_high,
+        previous=row.previous_value,
+        limit=row.threshold,
+        light=row.light,
+        note=row.n_reason,
+    )
+
+
+def summarise(context: PackContext, sections: Sequence[Section], *, test_role: str) -> Summary:
+    """Fill page 2 from the opinion, the register, the findings and the extras of E1 and E2.
+
+    Args:
+        context: The context with findings and opinion.
+        sections: Sections with their lights.
+        test_role: Role of the sample that gates.
+    """
+    spec, opinion = context.spec, proposed(context)
+    matured = required_extra(context.extras, "C3", "matured_share") if "C3" in context.extras else None
+    still_open = [f for f in context.findings if f.status == "open"]
+    absent = [s.code for s in sections if s.status == "not_computed"]
+    not_evaluated = _not_evaluated(context.rows)
+    if absent:
+        not_evaluated = (*not_evaluated, f"Not computed by this build: {', '.join(absent)}")
+    return Summary(
+        decision_asked=f"May {spec.title} {spec.version} be used for this: {spec.purpose.decision}",
+        decide_by=spec.decide_by,
+        opinion=opinion.verdict,
+        why=opinion.why[:3],
+        conditions=_capped(grouped_conditions(opinion.conditions), "condition", "I3"),
+        change_class=_CHANGE_CLASS[spec.identity.validation_type],
+        strip=strip(context, sections),
+        key_numbers=key_numbers(context.rows, test_role),
+        gain_over_simple=_gain(context.rows, test_role),
+        worst_segment=_worst_segment(context.extras),
+        smallest_detectable=smallest_detectable(context.extras),
+        not_evaluated=not_evaluated,
+        as_of=spec.as_of,
+        matured_share="Not evaluated: no dates to judge by" if matured is None else f"{100 * matured:.2f} % mature",
+        restrictions=_capped([f"Not for: {use}" for use in spec.purpose.prohibited], "restriction", "B2"),
+        findings_count={s: sum(f.severity == s for f in still_open) for s in SEVERITIES},
+        top_findings=_capped([_finding_line(f) for f in still_open[:5]], "finding", "I2"),
+        reproduce=reproduction_command(context),
+        signature_status=SIGNATURE_STATUS,
+    )
+
+
+def strip(context: PackContext, sections: Sequence[Section]) -> tuple[tuple[str, str, Light], ...]:
+    """Every section with at least one gating row, in order: code, short title, light."""
+    gating = {row.section for row in context.rows if row.gating}
+    short = context.short_titles
+    return tuple((s.code, short.get(s.code, s.title), s.light) for s in sections if s.code in gating)
+
+
+def _not_evaluated(rows: Sequence[RegisterRow]) -> tuple[str, ...]:
+    """Gating tests Not evaluated, one line per section and reason."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.gating and row.light is Light.NOT_EVALUATED:
+            tests = groups.setdefault((row.section, str(row.n_reason)), [])
+            if row.test_id not in tests:
+                tests.append(row.test_id)
+    lines = tuple(f"{section} {', '.join(tests)}: {reason}" for (section, reason), tests in groups.items())
+    return _capped(lines, "line", "I3")
+
+
+def _capped(lines: Sequence[str], noun: str, section: str) -> tuple[str, ...]:
+    """At most as many lines as page 2 has room for, each short; the rest stand in the section named."""
+    shown = tuple(line if len(line) <= _LINE else line[: _LINE - 1].rstrip() + "…" for line in lines[:_LINES])
+    rest = len(lines) - len(shown)
+    return shown if rest <= 0 else (*shown, f"and {counted(rest, f'more {noun}')} ({section})")
+
+
+def _finding_line(finding: Finding) -> str:
+    return f"{finding.id} ({finding.severity}): {finding.fact}"
+
+
+def _gain(rows: Sequence[RegisterRow], test_role: str) -> str:
+    row = next((r for r in rows if r.test_id == "bench.gain" and r.sample in (test_role, "none")), None)
+    if row is None:
+        return "Not evaluated: no comparison with a simple challenger was computed."
+    gain = row.statistic
+    if gain is None:
+        return f"Not evaluated: {row.n_reason or 'the gain is undefined'}."
+    interval = format_interval(row.ci_low, row.ci_high, "auc")
+    return f"AUC gain {format_value(gain, 'auc')} over the simple challenger ({interval}); {row.light.word} (E5)."
+
+
+def _worst_segment(extras: Mapping[str, Mapping[str, Any]]) -> str:
+    """The segment with the lowest AUC on the test sample among those with enough events, from E1."""
+    if "E1" not in extras:
+        return "Not evaluated: ranking by segment was not computed."
+    worst = required_extra(extras, "E1", "worst_segment")
+    if worst is None:
+        return "Not evaluated: no segment has enough events."
+    interval = format_interval(worst["low"], worst["high"], "auc")
+    return f"{worst['name']}: AUC {format_value(worst['value'], 'auc')} ({interval}), n = {worst['n']} (E1)."
+
+
+def smallest_detectable(extras: Mapping[str, Mapping[str, Any]]) -> str:
+    """The smallest deterioration that E1 and E2 could have detected, in words.
+
+    Raises:
+        EvidenceError: If a computed section lacks the extra that page 2 needs.
+    """
+    parts = []
+    if "E1" in extras:
+        drop = required_extra(extras, "E1", "smallest_detectable_auc_drop")
+        power = required_extra(extras, "E1", "smallest_detectable_power")
+        told = "no fall in AUC can be named" if drop is None else f"a fall in AUC of {format_value(drop, 'auc')}"
+        parts.append(f"{told} (power {100 * power:g} %, E1)")
+    if "E2" in extras:
+        multiple = required_extra(extras, "E2", "smallest_detectable_pd_multiple")
+        told = "no rise of the default rate can be named"
+        if multiple is not None:
+            told = f"a default rate {format_value(multiple, 'number')} times the predicted one"
+        parts.append(f"{told} (E2)")
+    return "; ".join(parts) + "." if parts else "Not evaluated: neither E1 nor E2 was computed."
+
+
+def required_extra(extras: Mapping[str, Mapping[str, Any]], section: str, key: str) -> Any:
+    """An extra that another section promised.
+
+    Raises:
+        EvidenceError: If it is missing.
+    """
+    if key not in extras[section]:
+        raise EvidenceError(
+            f"section {section} does not say '{key}'",
+            expected=f"'{key}' among the extras of section {section}",
+            got=", ".join(sorted(extras[section])) or "no extras",
+            hint=f"page 2 prints it; return it from the function of section {section}",
+        )
+    return extras[section][key]

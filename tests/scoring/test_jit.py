@@ -1,0 +1,79 @@
+"""Compiled kernels: no fused operation, nothing written beside the sources, a cache that is used again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import countermark
+
+ROOT = Path(__file__).parents[2]
+SOURCES = Path(countermark.__file__).parent
+SCRIPT = """
+import os
+import re
+from tests.scoring.builders import DOCUMENTS, columns, linear_document, row, scorer
+from countermark.scoring import additive, calibrate, exact_math, jit, trees
+table = columns(300)
+for kind in os.environ.get("KINDS", " ".join(DOCUMENTS)).split():
+    frozen = scorer(kind)
+    margins = frozen.margin(table)
+    frozen.contributions(table)
+    print(kind, frozen.score_row(row(table, 0), contributions=True).margin.hex(), margins[7].hex())
+    frozen.grade(frozen.probability(margins))
+print("cache", jit.cache_directory() is not None)
+if jit.cache_directory() is None:
+    for function in (exact_math.exp, exact_math.log, additive._effect, additive.batch_margins, trees.explain_row,
+                     trees.batch_margins, trees._tabulate_tree, calibrate._between, calibrate.probabilities):
+        assembly = "".join(function.inspect_asm().values())
+        assert "mul" in assembly, function
+        assert not re.search(r"vf(n?m(add|sub)|maddsub)", assembly), function
+    print("no fused operation")
+"""
+
+
+def _run(**environment: str) -> list[str]:
+    kept = {key: os.environ[key] for key in ("PATH",) if key in os.environ}
+    paths = {"PYTHONPATH": os.pathsep.join([str(SOURCES.parent), str(ROOT)]), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=kept | paths | environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def _files() -> set[Path]:
+    return {path for path in SOURCES.rglob("*") if path.suffix in (".nbi", ".nbc")}
+
+
+@pytest.fixture(scope="module")
+def without_cache() -> list[str]:
+    """What is printed where no cache directory can be written, as in a read-only container."""
+    before = _files()
+    lines = _run(HOME="/dev/null/home")
+    assert _files() == before
+    return lines
+
+
+def test_a_read_only_home_compiles_in_memory(without_cache: list[str]) -> None:
+    assert "cache False" in without_cache
+
+
+def test_compiled_code_has_no_fused_operation(without_cache: list[str]) -> None:
+    assert without_cache[-1] == "no fused operation"
+
+
+def test_the_cache_lies_where_it_is_asked_and_gives_the_same_bits(tmp_path: Path, without_cache: list[str]) -> None:
+    before = _files()
+    first = _run(COUNTERMARK_CACHE_DIR=str(tmp_path), KINDS="linear")
+    files = sorted(tmp_path.rglob("*.nbc"))
+    assert files
+    assert all(path.relative_to(tmp_path).parts[0].startswith("kernels-") for path in files)
+    assert _run(COUNTERMARK_CACHE_DIR=str(tmp_path), KINDS="linear") == first
+    assert sorted(tmp_path.rglob("*.nbc")) == files
+    assert first[0] in without_cache
+    assert _files() == before
