@@ -43,6 +43,23 @@ def test_an_empty_cache_in_another_place_zone_locale_and_core_gives_the_same_loc
     assert must(shell(clone, "git", "status", "--porcelain")) == ""
 
 
+OLD_PROCESSOR = {
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX2,-AVX2_Usable,-FMA,-FMA_Usable,-ERMS",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "NUMBA_CPU_NAME": "nehalem",
+    "NUMBA_CPU_FEATURES": "",
+}
+"""Libraries choose their kernels by processor; these make them choose as on one without AVX and fused multiply-add."""
+
+
+def test_the_kernels_of_another_processor_give_the_same_lock(built: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    must(shell(tmp_path, "git", "clone", "-q", str(built), str(clone)))
+    must(shell(clone, sys.executable, "-m", "dvc", "repro", **OLD_PROCESSOR))
+    assert lock_text(clone) == lock_text(built)
+
+
 _ONE_CORE = """
 import os, subprocess, sys
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

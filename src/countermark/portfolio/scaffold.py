@@ -120,6 +120,9 @@ class _Plan:
                 "encoding": options.encoding,
                 "null_values": list(profile.null_values),
             }
+        empty = [self.names[c.name] for c in profile.columns if c.missing == profile.rows]
+        if empty:
+            document["drop_columns"] = empty
         renamed = {old: new for old, new in self.names.items() if old != new}
         if renamed:
             document["rename"] = renamed
@@ -128,7 +131,9 @@ class _Plan:
     def contract(self) -> dict[str, Any]:
         return {
             "name": self.request.name,
-            "columns": {self.names[c.name]: _promise(c, self) for c in self.profile.columns},
+            "columns": {
+                self.names[c.name]: _promise(c, self) for c in self.profile.columns if c.missing < self.profile.rows
+            },
             "rows_min": max(1, self.profile.rows // 2),
             "tolerance": 0.0,
         }

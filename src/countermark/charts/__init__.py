@@ -1,0 +1,1 @@
+"""Accessible figures, drawn from records."""

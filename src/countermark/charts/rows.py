@@ -1,0 +1,217 @@
+"""Figures with one row per category: bars, forests and waterfalls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from countermark.charts.legend import ROW, draw_legend, legend_rows
+from countermark.charts.palette import ACCENT, AXIS, GRID, INK, MUTED, REFERENCE, Look, looks_for
+from countermark.charts.scales import Scale, axis_title, finite, linear_scale, log_scale, value_text
+from countermark.charts.svg import SMALL, Canvas, shorten, text_width
+from countermark.charts.xy import FULL, HALF
+from countermark.records.evidence import Figure, Series
+from countermark.records.formats import ABSENT, format_interval, format_value
+
+_UP = Look("#B3480A", "#FBE3D3", "", "triangle")
+_DOWN = Look("#0072B2", "#D3E8F4", "", "square")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Where the rows lie: label column, plot, value column."""
+
+    names: tuple[str, ...]
+    left: float
+    right: float
+    top: float
+    height: float
+    scale: Scale
+    columns: tuple[float, ...]
+
+    def centre(self, row: int) -> float:
+        return self.top + self.height * (row + 0.5)
+
+    @property
+    def bottom(self) -> float:
+        return self.top + self.height * len(self.names)
+
+
+def draw_bars(figure: Figure) -> str:
+    """Horizontal bars from zero, their interval as whiskers, their value as text."""
+    looks = looks_for(figure.series)
+    names = _names(figure.series)
+    each = 15.0 if len(figure.series) == 1 else 11.0 * len(figure.series) + 5
+    values = finite(v for s in figure.series for v in (*s.y, *(s.low or ()), *(s.high or ())))
+    texts = [_row_texts(figure, s, i) for s in figure.series for i in range(len(s.x))]
+    canvas, rows = _layout(figure, looks, names, values, each, texts, zero=True)
+    thick = min(11.0, (each - 3) / max(1, len(figure.series)))
+    base = rows.scale.at(0.0)
+    for number, (one, look) in enumerate(zip(figure.series, looks, strict=True)):
+        offset = (number - (len(figure.series) - 1) / 2) * thick
+        whiskers = []
+        for index, name in enumerate(one.x):
+            value, y = one.y[index], rows.centre(names.index(str(name))) + offset
+            if value is not None:
+                x = rows.scale.at(value)
+                canvas.rect((min(x, base), y - thick / 2 + 0.5), (abs(x - base), thick - 1), look.colour)
+                whiskers += _whisker(rows, one, index, y)
+            _print_row(canvas, rows, _row_texts(figure, one, index), y)
+        canvas.segments(whiskers, INK, 1.1)
+    canvas.line((base, rows.top), (base, rows.bottom), AXIS, 1.0)
+    return canvas.document(figure.alt)
+
+
+def draw_forest(figure: Figure) -> str:
+    """Point and interval per category with the numbers beside them."""
+    looks = looks_for(figure.series)
+    names = _names(figure.series)
+    each = 17.0 if len(figure.series) == 1 else 13.0 * len(figure.series) + 5
+    values = finite(v for s in figure.series for v in (*s.y, *(s.low or ()), *(s.high or ())))
+    texts = [_row_texts(figure, s, i) for s in figure.series for i in range(len(s.x))]
+    canvas, rows = _layout(figure, looks, names, values, each, texts, zero=False)
+    for number, (one, look) in enumerate(zip(figure.series, looks, strict=True)):
+        offset = (number - (len(figure.series) - 1) / 2) * 13.0
+        whiskers, points = [], []
+        for index, name in enumerate(one.x):
+            value, y = one.y[index], rows.centre(names.index(str(name))) + offset
+            whiskers += _whisker(rows, one, index, y)
+            if value is not None:
+                points.append((rows.scale.at(value), y))
+            _print_row(canvas, rows, _row_texts(figure, one, index), y)
+        canvas.segments(whiskers, look.colour, 1.5)
+        canvas.markers(points, look.marker, look.colour, look.hollow)
+    return canvas.document(figure.alt)
+
+
+def draw_waterfall(figure: Figure) -> str:
+    """Signed steps one after another, then their total; sign, colour and direction say the same."""
+    one = figure.series[0]
+    steps = [(str(x), y) for x, y in zip(one.x, one.y, strict=True)]
+    total = sum(y for _, y in steps if y is not None)
+    names = (*tuple(name for name, _ in steps), "Total")
+    marks, running = [0.0], 0.0
+    for _, y in steps:
+        running += y or 0.0
+        marks.append(running)
+    texts = [(_signed(figure, y),) for _, y in steps] + [(value_text(total, figure.y_format),)]
+    canvas, rows = _layout(figure, (), names, marks, 16.0, texts, zero=True, unique=False)
+    running = 0.0
+    for row, (_, y) in enumerate(steps):
+        before, running = running, running + (y or 0.0)
+        look = _UP if (y or 0.0) > 0 else _DOWN
+        a, b = sorted((rows.scale.at(before), rows.scale.at(running)))
+        canvas.rect((a, rows.centre(row) - 5), (max(b - a, 0.8), 10), look.colour)
+        _print_row(canvas, rows, texts[row], rows.centre(row))
+        joint = rows.scale.at(running)
+        canvas.segments([((joint, rows.centre(row) + 5), (joint, rows.centre(row + 1) - 5))], AXIS, 0.8)
+    base, end = sorted((rows.scale.at(0.0), rows.scale.at(total)))
+    canvas.rect((base, rows.centre(len(steps)) - 5), (max(end - base, 0.8), 10), ACCENT)
+    canvas.text((canvas.width, rows.centre(len(steps)) + 3.3), texts[-1][0], anchor="end", bold=True)
+    return canvas.document(figure.alt)
+
+
+def _layout(
+    figure: Figure,
+    looks: Sequence[Look],
+    names: tuple[str, ...],
+    values: Sequence[float],
+    each: float,
+    texts: Sequence[tuple[str, ...]],
+    *,
+    zero: bool,
+    unique: bool = True,
+) -> tuple[Canvas, _Rows]:
+    """Draw everything but the rows: legend, labels, grid, axis, reference lines."""
+    width = FULL if figure.size == "full" else HALF
+    keys = legend_rows(figure.series, looks, width) if unique and len(figure.series) > 1 else []
+    widest = max((text_width(name, SMALL) for name in names), default=0.0)
+    left = min(widest + 8, width * 0.42)
+    heads = _headings(figure) if unique else ("",)
+    widths = [max(text_width(t, SMALL) for t in column) for column in zip(*texts, heads, strict=True)]
+    ends = tuple(width - sum(w + 12 for w in widths[k + 1 :]) for k in range(len(widths)))
+    right = max(left + 60, ends[0] - widths[0] - 10)
+    top = len(keys) * ROW + (16.0 if any(heads) else 4.0)
+    lines = [line.value for line in figure.lines if line.axis in ("x", "y") and line.value is not None]
+    everything = [*values, *lines]
+    span, style = (left, right - 4), figure.y_format
+    log = "log" in (figure.x_scale, figure.y_scale)
+    scale = log_scale(everything, span, style) if log else linear_scale(everything, span, style, zero=zero, count=4)
+    rows = _Rows(names, left, right, top, each, scale, ends)
+    title = axis_title(figure.y_label, figure.y_format)
+    canvas = Canvas(width, rows.bottom + 17 + (14 if title else 0) + (13 if figure.lines else 0))
+    draw_legend(canvas, keys, 0.0, 0.0)
+    for end, head in zip(ends, heads, strict=True):
+        canvas.text((end, top - 5), head, anchor="end", colour=MUTED)
+    _grid(canvas, rows, title)
+    for number, line in enumerate(figure.lines):
+        if line.value is not None:
+            _reference(
+                canvas, rows, (scale.at(line.value), rows.bottom + 13 + (14 if title else 0)), line.label, number
+            )
+    return canvas, rows
+
+
+def _grid(canvas: Canvas, rows: _Rows, title: str) -> None:
+    scale = rows.scale
+    canvas.segments([((scale.at(t), rows.top), (scale.at(t), rows.bottom)) for t in scale.ticks], GRID, 0.8)
+    canvas.line((rows.left, rows.bottom), (rows.right, rows.bottom), AXIS, 1.0)
+    for tick, label in zip(scale.ticks, scale.labels, strict=True):
+        canvas.text((scale.at(tick), rows.bottom + 13), label, anchor="middle", colour=MUTED)
+    if title:
+        canvas.text(((rows.left + rows.right) / 2, rows.bottom + 27), title, anchor="middle", colour=MUTED)
+    for row, name in enumerate(rows.names):
+        canvas.text((rows.left - 7, rows.centre(row) + 3.3), shorten(name, SMALL, rows.left - 7), anchor="end")
+
+
+def _reference(canvas: Canvas, rows: _Rows, at: tuple[float, float], label: str, number: int) -> None:
+    """A limit or parity, named under the axis so that no row is covered."""
+    x, y = at
+    canvas.path([(x, rows.top), (x, rows.bottom)], REFERENCE, 1.1, "4 3")
+    half = text_width(label, SMALL) / 2
+    place = min(max(x, half), canvas.width - half) if number % 2 == 0 else min(x + half, canvas.width - half)
+    canvas.text((place, y + 12), label, anchor="middle", colour=REFERENCE)
+
+
+def _whisker(rows: _Rows, one: Series, index: int, y: float) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    low = None if one.low is None else one.low[index]
+    high = None if one.high is None else one.high[index]
+    if low is None or high is None:
+        return []
+    a, b = rows.scale.at(low), rows.scale.at(high)
+    return [((a, y), (b, y)), ((a, y - 3), (a, y + 3)), ((b, y - 3), (b, y + 3))]
+
+
+def _names(series: Sequence[Series]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(x) for s in series for x in s.x))
+
+
+def _headings(figure: Figure) -> tuple[str, ...]:
+    """Heads of the columns of numbers at the right: value, interval, n, as far as there are any."""
+    spans = figure.chart == "forest" and any(s.low is not None for s in figure.series)
+    counted = any(s.n is not None for s in figure.series)
+    heads = (["Value"], ["Interval"] * spans, ["n"] * counted)
+    flat = tuple(head for part in heads for head in part)
+    return flat if len(flat) > 1 else ("",)
+
+
+def _row_texts(figure: Figure, one: Series, index: int) -> tuple[str, ...]:
+    texts = [value_text(one.y[index], figure.y_format)]
+    heads = _headings(figure)
+    if "Interval" in heads:
+        low = None if one.low is None else one.low[index]
+        high = None if one.high is None else one.high[index]
+        texts.append(format_interval(low, high, figure.y_format, unit=False))
+    if "n" in heads:
+        texts.append(ABSENT if one.n is None else format_value(one.n[index], "int"))
+    return tuple(texts)
+
+
+def _print_row(canvas: Canvas, rows: _Rows, texts: tuple[str, ...], y: float) -> None:
+    for end, text in zip(rows.columns, texts, strict=True):
+        canvas.text((end, y + 3.3), text, anchor="end")
+
+
+def _signed(figure: Figure, value: float | None) -> str:
+    text = value_text(value, figure.y_format)
+    return f"+{text}" if value is not None and value > 0 else text

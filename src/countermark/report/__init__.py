@@ -1,0 +1,1 @@
+"""From records to PDF: validation packs and the portfolio page."""

@@ -1,0 +1,257 @@
+"""From a pack to HTML, and from HTML to pages."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any, Literal, TypeAlias
+from urllib.parse import unquote
+
+import weasyprint
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from weasyprint.pdf import fonts as pdf_fonts
+from weasyprint.text.fonts import FontConfiguration
+from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
+
+from countermark.charts.figure import draw
+from countermark.errors import ReportError
+from countermark.records.evidence import Figure, Pack
+from countermark.records.lights import Light
+from countermark.report.attachments import AttachedFile, attached_files
+from countermark.report.portfolio import PortfolioPage
+from countermark.report.portfolio_page import MOST_MODELS, PAGE_FITS, portfolio_context
+from countermark.report.prose import anchor_of, linked
+from countermark.report.summary_page import FITS, SummaryView, full_texts, summary_view
+from countermark.report.tables import A4, LETTER, light_chip, severity_chip
+from countermark.report.tagging import finish
+from countermark.report.text_safety import breakable, printable
+from countermark.report.views import PackViews, PartView
+
+Paper: TypeAlias = Literal["a4", "letter"]
+_SIZES: dict[Paper, tuple[str, str]] = {"a4": ("A4", "A4 landscape"), "letter": ("letter", "letter landscape")}
+_VARIANT = "pdf/a-3a"
+LEGEND = (
+    (Light.PASS, "The limit is met and the test had power, or the interval lies inside the limit."),
+    (Light.WATCH, "Between the limits, or the interval straddles the limit."),
+    (Light.FAIL, "The limit is breached with statistical and material support."),
+    (Light.NOT_EVALUATED, "Too few events, too little power, no data, or not computed; the reason is printed."),
+    (Light.INFORMATION, "Descriptive; no limit is set."),
+)
+_COVER = (
+    ("id", "Model id"), ("version", "Version"), ("kind", "Kind"), ("tier", "Tier"),
+    ("validation_type", "Validation type"), ("as_of", "Data as of"), ("owner", "Owner"), ("developer", "Developer"),
+    ("validator", "Validator"), ("inventory_link", "Inventory entry"), ("pack_id", "Pack id"),
+    ("classification", "Classification"),
+)  # fmt: skip
+
+
+class PackageOnly(URLFetcher):  # type: ignore[misc]
+    """Serves the figures of this document from memory and refuses every other address."""
+
+    def __init__(self, figures: Mapping[str, str]) -> None:
+        super().__init__()
+        self._figures = figures
+
+    def fetch(self, url: str, headers: Any = None) -> URLFetcherResponse:
+        """Return a figure, or stop the rendering: nothing is fetched from anywhere."""
+        del headers
+        scheme, _, name = url.partition(":")
+        if scheme == "figure" and unquote(name) in self._figures:
+            content = self._figures[unquote(name)].encode("utf-8")
+            return URLFetcherResponse(url, content, {"Content-Type": "image/svg+xml"})
+        raise FatalURLFetchingError(f"'{scheme}' addresses are not fetched while rendering")
+
+
+def environment() -> Environment:
+    """The templates: autoescape on, undefined names are errors."""
+    env = Environment(
+        loader=PackageLoader("countermark.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+    )
+    env.filters.update(
+        printable=printable, breakable=breakable, anchor=anchor_of, clause=first_clause, severity=severity_chip
+    )
+    return env
+
+
+def first_clause(caption: str) -> str:
+    """The claim of a caption, without the sample in brackets: for lists of figures and tables."""
+    claim = re.sub(r"\s*\([^()]*\)\.?$", "", caption).rstrip(".")
+    return claim if len(claim) <= 110 else claim[:109].rstrip() + "…"
+
+
+def pack_pdf(pack: Pack, pack_bytes: bytes, paper: Paper) -> tuple[bytes, int]:
+    """Render a pack.
+
+    Must run in a process of its own, with ``SOURCE_DATE_EPOCH`` and ``FONTCONFIG_FILE`` set: see ``render``.
+
+    Returns:
+        The PDF and its number of pages.
+    """
+    figures = {b.id: draw_printable(b) for s in pack.sections for b in s.blocks if isinstance(b, Figure)}
+    views = PackViews(pack, LETTER if paper == "letter" else A4)
+    files = attached_files(pack, pack_bytes)
+    env = environment()
+    env.filters["linked"] = lambda text: linked(text, views.anchors)
+    context = _context(pack, views, files)
+    fonts = FontConfiguration()
+    heads = running_heads(context["running"], pack.pack_hash, context["classification"])
+    sheets = _stylesheets(paper, fonts, heads)
+    context["summary"] = _fitting_summary(pack, views, env, context, sheets, fonts)
+    html = env.get_template("pack.html.j2").render(context)
+    document = _layout(html, figures, sheets, fonts)
+    created = dt.datetime.fromisoformat(pack.as_of).replace(tzinfo=dt.UTC)
+    attachments = [_attachment(file, created) for file in files]
+    data = document.write_pdf(finisher=finish, pdf_variant=_VARIANT, output_intent="srgb", attachments=attachments)
+    return data, len(document.pages)
+
+
+def portfolio_pdf(page: PortfolioPage, paper: Paper) -> tuple[bytes, int]:
+    """Render the portfolio page; one page, whatever the number of models allows to say of each."""
+    fonts, env = FontConfiguration(), environment()
+    heads = running_heads(page.title, "", page.classification)
+    sheets = _stylesheets(paper, fonts, heads, "portfolio.css")
+    template = env.get_template("portfolio.html.j2")
+    for fit in PAGE_FITS:
+        if len(page.models) > fit.models:
+            continue
+        document = _layout(template.render(portfolio_context(page, fit)), {}, sheets, fonts)
+        if len(document.pages) == 1:
+            return document.write_pdf(finisher=finish, pdf_variant=_VARIANT, output_intent="srgb"), 1
+    raise ReportError(
+        "the portfolio does not fit one page",
+        expected=f"at most {MOST_MODELS} models",
+        got=f"{len(page.models)} models",
+        hint="render the portfolio in parts",
+    )
+
+
+def draw_printable(figure: Figure) -> str:
+    """A figure whose every character the shipped fonts hold."""
+    return printable(draw(figure))
+
+
+def _pin_subsetter() -> None:
+    """Subset fonts with fontTools (locked) even where the machine has HarfBuzz-Subset: its bytes differ."""
+    pdf_fonts.harfbuzz_subset = None
+
+
+def _layout(
+    html: str, figures: Mapping[str, str], sheets: list[weasyprint.CSS], fonts: FontConfiguration
+) -> weasyprint.Document:
+    _pin_subsetter()
+    page = weasyprint.HTML(string=html, base_url="figure:none", url_fetcher=PackageOnly(figures))
+    return page.render(stylesheets=sheets, font_config=fonts, pdf_variant=_VARIANT, output_intent="srgb")
+
+
+def _stylesheets(paper: Paper, fonts: FontConfiguration, heads: str, name: str = "pack.css") -> list[weasyprint.CSS]:
+    portrait, landscape = _SIZES[paper]
+    style = resources.files("countermark.report").joinpath(name).read_text(encoding="utf-8")
+    sizes = f"@page {{ size: {portrait} }} @page landscape {{ size: {landscape} }}"
+    sheet = heads + style + sizes
+    return [weasyprint.CSS(string=sheet, font_config=fonts, url_fetcher=PackageOnly({}), base_url="figure:none")]
+
+
+def running_heads(model: str, pack_hash: str, classification: str) -> str:
+    """Page rules: model and hash above, classification, draft mark and page number below."""
+    head = "font: 400 7.5pt Inter; color: #52606D; vertical-align: bottom; padding-bottom: 4.5mm;"
+    foot = "font: 400 7.5pt Inter; color: #52606D; vertical-align: top; padding-top: 2mm; margin-top: 4mm;"
+    rule = "border-top: 0.5pt solid #CBD2D9;"
+    return (
+        "@page {"
+        f"@top-left {{ content: {css_string(model[:70])}; {head} font-weight: 600; color: #14365C; width: 60%; }}"
+        f"@top-right {{ content: {css_string(f'pack {pack_hash[:12]}' if pack_hash else '')}; {head} width: 40%; }}"
+        f"@bottom-left {{ content: {css_string(classification[:60])}; {foot} {rule} width: 40%; }}"
+        f"@bottom-center {{ content: 'Draft – unsigned'; {foot} {rule} width: 20%; color: #7A4B00; font-weight: 600; }}"
+        f"@bottom-right {{ content: 'Page ' counter(page) ' of ' counter(pages); {foot} {rule} width: 40%; }}"
+        "}"
+    )
+
+
+def css_string(text: str) -> str:
+    """A CSS string literal: everything but ASCII letters, digits and spaces is escaped."""
+    safe = (c if c == " " or (c.isascii() and c.isalnum()) else f"\\{ord(c):x} " for c in printable(text))
+    return "'" + "".join(safe) + "'"
+
+
+def _attachment(file: AttachedFile, created: dt.datetime) -> weasyprint.Attachment:
+    return weasyprint.Attachment(
+        string=file.content,
+        name=file.name,
+        description=file.description,
+        created=created,
+        modified=created,
+        relationship=file.relationship,
+    )
+
+
+def _fitting_summary(
+    pack: Pack,
+    views: PackViews,
+    env: Environment,
+    context: dict[str, Any],
+    sheets: list[weasyprint.CSS],
+    fonts: FontConfiguration,
+) -> SummaryView:
+    """The first density at which page 2 is one page."""
+    template = env.get_template("summary.html.j2")
+    for fit in FITS:
+        view = summary_view(pack, fit, views.anchors)
+        body = template.render({**context, "summary": view})
+        html = f'<!DOCTYPE html><html lang="en"><title>A2</title><body>{Markup(body)}'
+        if len(_layout(html.replace('href="#', 'data-x="#'), {}, sheets, fonts).pages) == 1:
+            return view
+    raise ReportError("the committee summary does not fit one page", hint="shorten the texts of the summary")
+
+
+def _context(pack: Pack, views: PackViews, files: tuple[AttachedFile, ...]) -> dict[str, Any]:
+    identity = pack.identity
+    name = str(identity.get("title") or identity.get("name") or identity.get("id") or "Model")
+    model = str(identity.get("id") or name)
+    version = str(identity.get("version") or "")
+    parts = views.parts()
+    blocks = [block for part in parts for s in part.sections for row in s.blocks for block in row]
+    kind, tier = identity.get("kind"), identity.get("tier")
+    known = [_cut(f"{model} {version}".strip()), f"kind {kind}" if kind else "", f"tier {tier}" if tier else ""]
+    return {
+        "pack": pack,
+        "name": _cut(name, 80),
+        "title": f"Validation pack (draft): {name} {version}".strip(),
+        "author": str(identity.get("owner") or ""),
+        "description": f"Model validation pack of {model} {version}, data as of {pack.as_of}, draft, unsigned",
+        "running": f"{model} {version}".strip(),
+        "classification": str(identity.get("classification") or "Not classified"),
+        "cover_line": _cut(" · ".join(part for part in known if part), 100),
+        "cover_facts": [(label, _told(identity, key)) for key, label in _COVER if key in identity],
+        "cover_digests": [
+            (key.replace("_", " ").capitalize(), value[:12]) for key, value in sorted(pack.digests.items())
+        ],
+        "who": " · ".join([_cut(name), *(part for part in known if part), f"data as of {pack.as_of}"]),
+        "parts": parts,
+        "figures": [b for b in blocks if b.type == "figure"],
+        "tables": [b for b in blocks if b.type in ("table", "facts", "empty")],
+        "legend": [(light_chip(light), meaning) for light, meaning in LEGEND],
+        "files": files,
+        "full_texts": full_texts(pack),
+        "has_a3": _has_section(parts, "A3"),
+    }
+
+
+def _told(identity: Mapping[str, Any], key: str) -> str:
+    value = identity.get(key)
+    return "not given" if value in (None, "") else _cut(str(value), 44)
+
+
+def _cut(text: str, limit: int = 70) -> str:
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def _has_section(parts: tuple[PartView, ...], code: str) -> bool:
+    return any(s.code == code for part in parts for s in part.sections)
