@@ -16,7 +16,7 @@ from countermark.records.lights import Light
 
 
 class _Limit(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     source: str = Field(min_length=1, description="Where the limit comes from: text, paragraph, or house policy.")
 
@@ -161,8 +161,8 @@ def judge(
     if isinstance(limit, PValueLimit):
         verdict = _judge_power(limit, point, power)
     elif interval is not None and all(math.isfinite(bound) for bound in interval):
-        ends = {_point_light(limit, bound) for bound in interval}
-        verdict = _judge_interval(point, ends)
+        reached = {_point_light(limit, at) for at in (*interval, _closest_to_pass(limit, interval))}
+        verdict = _judge_interval(point, reached)
     else:
         verdict = Verdict(point, "point rule")
     if verdict.light is Light.FAIL and material is False:
@@ -185,14 +185,26 @@ def _judge_power(limit: PValueLimit, point: Light, power: float | None) -> Verdi
     return Verdict(point, "p-rule")
 
 
-def _judge_interval(point: Light, ends: set[Light]) -> Verdict:
+def _judge_interval(point: Light, reached: set[Light]) -> Verdict:
     if point is Light.PASS:
-        if Light.FAIL in ends:
+        if Light.FAIL in reached:
             return Verdict(Light.WATCH, "interval rule: the interval reaches the fail region")
         return Verdict(Light.PASS, "interval rule")
-    if point is Light.FAIL and Light.PASS in ends:
+    if point is Light.FAIL and Light.PASS in reached:
         return Verdict(Light.WATCH, "interval rule: the interval reaches the pass region")
     return Verdict(point, "interval rule")
+
+
+def _closest_to_pass(limit: AnyLimit, interval: tuple[float, float]) -> float:
+    """The point of an interval nearest to a two-sided pass region, which may lie between the interval's ends."""
+    match limit:
+        case BandLimit():
+            middle = (limit.inner[0] + limit.inner[1]) / 2
+        case ExactLimit():
+            middle = limit.value
+        case _:
+            return interval[0]
+    return min(max(middle, interval[0]), interval[1])
 
 
 def _point_light(limit: AnyLimit, value: float) -> Light:

@@ -2,63 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from countermark.config.contract import Contract
-from countermark.records.evidence import Facts, Paragraph, Scalar, Table
-from countermark.validation.catalogue import glossary, registered_tests, severity_policy
+from countermark.records.evidence import Facts, Paragraph, RegisterRow, Scalar, Table
+from countermark.records.formats import format_interval, format_value
+from countermark.records.lights import Light
+from countermark.validation.catalogue import abbreviations, glossary, registered_tests, severity_policy
 from countermark.validation.context import PackContext
 from countermark.validation.inputs import SectionEvidence
-from countermark.validation.phrasing import columns, counted, fact
+from countermark.validation.phrasing import columns, counted, fact, limit_phrase
 
 
 def register_section(context: PackContext, computed: SectionEvidence | None) -> SectionEvidence:
-    """J1: every row of the register; the full 29 columns are in the attached CSV."""
+    """J1: rows that gate, fail, are to watch, and one of every test; all rows and columns are in the attached CSV."""
     del computed
     rows = context.rows
     gating = sum(row.gating for row in rows)
-    caption = f"{counted(len(rows), 'test result')}, {gating} gating; the attached CSV holds all columns."
+    shown = _printed_rows(rows)
+    caption = (
+        f"{counted(len(rows), 'test result')}, {gating} gating; printed are the {len(shown)} that gate, fail, are to "
+        "watch, or are the first of their test (* does not gate). The attached CSV holds every row and column."
+    )
     table = Table(
         id="J1-T1",
         caption=caption,
         columns=columns(
-            ("test_id", "Test", "text"),
-            ("section", "Sec.", "text"),
-            ("segment", "Segment", "text"),
+            ("test", "Test, segment", "text"),
             ("sample", "Sample", "text"),
             ("n", "N", "int"),
             ("events", "D", "int"),
-            ("statistic", "Statistic", "number"),
-            ("ci_low", "Low", "number"),
-            ("ci_high", "High", "number"),
-            ("p_raw", "p", "pvalue"),
-            ("p_adj", "p adj.", "pvalue"),
-            ("power", "Power", "share"),
+            ("value", "Value (interval)", "text"),
+            ("p", "p (adjusted)", "text"),
             ("light", "Light", "light"),
-            ("threshold", "Limit", "text"),
-            ("reason", "Why not evaluated", "text"),
         ),
-        rows=tuple(
-            {
-                "test_id": row.test_id + ("" if row.gating else " (info)"),
-                "section": row.section,
-                "segment": row.segment,
-                "sample": row.sample,
-                "n": row.n,
-                "events": row.events,
-                "statistic": row.statistic,
-                "ci_low": row.ci_low,
-                "ci_high": row.ci_high,
-                "p_raw": row.p_raw,
-                "p_adj": row.p_adj,
-                "power": row.power,
-                "light": row.light.value,
-                "threshold": row.threshold,
-                "reason": row.n_reason,
-            }
-            for row in rows
-        ),
+        rows=tuple(_register_line(row) for row in shown),
+        total_rows=len(rows),
         empty="No test ran.",
     )
-    return SectionEvidence(code="J1", conclusion=caption, blocks=(table,))
+    note = Paragraph(
+        text="The limit of each test stands in J2, the reason of each result that is Not evaluated in its section and "
+        "in the CSV, with rule, power, method, hypotheses, policy version, data digest and seed."
+    )
+    conclusion = f"{counted(len(rows), 'test result')}, {gating} gating; {len(shown)} are printed, all are attached."
+    return SectionEvidence(code="J1", conclusion=conclusion, blocks=(table, note))
+
+
+def _printed_rows(rows: Sequence[RegisterRow]) -> tuple[RegisterRow, ...]:
+    """Rows that gate, fail or are to watch, and the first row of every test, in the order of the register."""
+    seen: set[str] = set()
+    shown = []
+    for row in rows:
+        fresh = row.test_id not in seen
+        seen.add(row.test_id)
+        if fresh or row.gating or row.light in (Light.FAIL, Light.WATCH):
+            shown.append(row)
+    return tuple(shown)
+
+
+def _register_line(row: RegisterRow) -> dict[str, Scalar]:
+    value = "–"
+    if row.statistic is not None:
+        value = format_value(int(row.statistic) if row.format == "int" else row.statistic, row.format)
+    if row.ci_low is not None or row.ci_high is not None:
+        value += f" ({format_interval(row.ci_low, row.ci_high, row.format)})"
+    p = "–" if row.p_raw is None else format_value(row.p_raw, "pvalue")
+    if row.p_adj is not None:
+        p += f" ({format_value(row.p_adj, 'pvalue')})"
+    where = row.test_id if row.segment == "all" else f"{row.test_id}, {row.segment}"
+    return {
+        "test_id": row.test_id,
+        "test": f"{row.section} {where}{'' if row.gating else ' *'}",
+        "sample": row.sample.replace("_", " "),
+        "n": row.n,
+        "events": row.events,
+        "value": value,
+        "p": p,
+        "light": row.light.value,
+    }
 
 
 def policy_section(context: PackContext, computed: SectionEvidence | None) -> SectionEvidence:
@@ -91,7 +112,10 @@ def policy_section(context: PackContext, computed: SectionEvidence | None) -> Se
         id="J2-T2",
         caption=f"{counted(len(policy.limits), 'limit')}; each is the bank's choice, with its source.",
         columns=columns(("key", "Limit", "text"), ("rule", "Rule", "text"), ("source", "Source", "text")),
-        rows=tuple({"key": key, "rule": lim.text, "source": lim.source} for key, lim in sorted(policy.limits.items())),
+        rows=tuple(
+            {"key": key, "rule": limit_phrase(lim.text), "source": lim.source}
+            for key, lim in sorted(policy.limits.items())
+        ),
     )
     used = {row.test_id for row in context.rows}
     formulas = [entry for entry in registered_tests().values() if entry.id in used]
@@ -228,7 +252,13 @@ def glossary_section(context: PackContext, computed: SectionEvidence | None) -> 
         columns=columns(("term", "Term", "text"), ("meaning", "Meaning", "text")),
         rows=tuple({"term": term, "meaning": meaning} for term, meaning in words.items()),
     )
-    return SectionEvidence(code="J5", conclusion=table.caption, blocks=(table,))
+    short = Table(
+        id="J5-T2",
+        caption=f"{counted(len(abbreviations()), 'abbreviation')} used in this pack.",
+        columns=columns(("short", "Abbreviation", "text"), ("meaning", "Meaning", "text")),
+        rows=tuple({"short": key, "meaning": value} for key, value in abbreviations().items()),
+    )
+    return SectionEvidence(code="J5", conclusion=table.caption, blocks=(table, short))
 
 
 def reproduction_command(context: PackContext) -> str:

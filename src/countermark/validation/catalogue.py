@@ -6,8 +6,8 @@ import functools
 from importlib import resources
 from typing import Any, Literal, TypeAlias
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-from ruamel.yaml import YAML
 
 from countermark.config.policy import ModelKind
 from countermark.records.lights import Light
@@ -86,6 +86,13 @@ class SeverityPolicy(_Entry):
         return next(s for s in SEVERITIES if product >= self.bands[s])
 
 
+class Advice(_Entry):
+    """Why a result that is not good matters, and what to do about it."""
+
+    why: str
+    do: str
+
+
 class Question(_Entry):
     """A question that people answer in conf/model/NAME.md under '## key'."""
 
@@ -96,7 +103,7 @@ class Question(_Entry):
 
 def _read(name: str) -> Any:
     text = resources.files("countermark.validation").joinpath("data", name).read_text(encoding="utf-8")
-    document = YAML(typ="safe", pure=True).load(text)
+    document = yaml.safe_load(text)
     return _plain(document)
 
 
@@ -126,6 +133,12 @@ def requirements() -> tuple[Requirement, ...]:
 def severity_policy() -> SeverityPolicy:
     """The house severity policy."""
     return SeverityPolicy.model_validate(_read("severity.yaml"))
+
+
+@functools.cache
+def advice() -> dict[str, Advice]:
+    """What a finding drawn up from a test says, by test id; other tests speak for their section."""
+    return TypeAdapter(dict[str, Advice]).validate_python(_read("advice.yaml"))
 
 
 @functools.cache

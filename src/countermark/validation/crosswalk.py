@@ -76,7 +76,8 @@ def crosswalk_section(context: PackContext, computed: SectionEvidence | None) ->
     )
     places = ", ".join(spec.purpose.jurisdictions) or "none declared"
     sentence = (
-        f"{counted(len(gaps), 'mandatory clause')} of {len(rows)} applicable clauses lack part of the evidence."
+        f"{len(gaps)} mandatory of {counted(len(rows), 'applicable clause')} {'lacks' if len(gaps) == 1 else 'lack'} "
+        "part of the evidence."
         if rows
         else f"No crosswalk: {reason}."
     )
@@ -104,15 +105,11 @@ def _table(rows: tuple[CrosswalkRow, ...], owner: str | None, places: str, reaso
         caption=f"Jurisdictions {places}: {counted(sum(row.gap for row in rows), 'gap')}, listed first; "
         "position as at 22 November 2026.",
         columns=columns(
-            ("gap", "Gap", "text"),
-            ("name", "Text", "text"),
             ("clause", "Clause", "text"),
             ("status", "Status", "text"),
             ("asks", "Asks (in our words)", "text"),
             ("present", "Evidence relevant to it", "text"),
             ("missing", "Not computed", "text"),
-            ("owner", "Owner of the gap", "text"),
-            ("verified", "Reading", "text"),
         ),
         rows=tuple(_printed(row, owner) for row in rows),
         empty=f"No clause is mapped: {reason}.",
@@ -121,14 +118,14 @@ def _table(rows: tuple[CrosswalkRow, ...], owner: str | None, places: str, reaso
 
 def _printed(row: CrosswalkRow, owner: str | None) -> dict[str, Scalar]:
     item = row.requirement
+    missing = ", ".join(row.missing) or None
+    if row.gap:
+        missing = f"Gap: {missing}. Owner: {owner or 'none'}"
     return {
-        "gap": "gap" if row.gap else None,
-        "name": item.name,
-        "clause": item.clause,
-        "status": f"{_STATUS_WORD[item.status]}. {item.status_text}",
+        "clause": f"{item.name}: {item.clause}" + ("" if item.verified == "seen" else " (expert)"),
+        "status": item.status_text if item.status_text.lower().startswith(_STATUS_WORD[item.status])
+        else f"{_STATUS_WORD[item.status]}. {item.status_text}",
         "asks": item.asks,
         "present": ", ".join(row.present) or "none",
-        "missing": ", ".join(row.missing) or None,
-        "owner": (owner or "no owner") if row.gap else None,
-        "verified": "public source read" if item.verified == "seen" else "expert",
+        "missing": missing,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from countermark.records.evidence import Block, Fact, Facts, Figure, RegisterRow
 from countermark.records.formats import format_interval
 from countermark.records.lights import Light
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.phrasing import limit_phrase
 from countermark.validation.sentences import (
     columns,
     counted,
@@ -95,7 +96,7 @@ def _missing_rows(inputs: EvidenceInput) -> tuple[RegisterRow, ...]:
 
 
 def _missing_flag_rows(inputs: EvidenceInput) -> tuple[RegisterRow, ...]:
-    """One row per input that has a missing value somewhere; a flag that is never set cannot move."""
+    """One row per input that has a missing value somewhere; where none has, one row says that no flag can move."""
     development, test = inputs.samples["development"], inputs.test
     rows = []
     for name, values in test.features.items():
@@ -109,6 +110,14 @@ def _missing_flag_rows(inputs: EvidenceInput) -> tuple[RegisterRow, ...]:
                 sample=test.role, n=test.n, segment=name, value=result.value, limit="data.missing_psi",
                 df=1, p_raw=result.p_value, h0="the share missing is as in development",
                 undefined=too_few_rows(inputs, development, test) or result.too_thin, fmt="psi",
+            )
+        )  # fmt: skip
+    if not rows:
+        rows.append(
+            inputs.row(
+                "data.missing_psi", SECTION, "PSI of missing flags: no input has a missing value in either sample",
+                sample=test.role, n=test.n, value=0.0, limit="data.missing_psi",
+                undefined=too_few_rows(inputs, development, test), fmt="psi",
             )
         )  # fmt: skip
     return tuple(rows)
@@ -203,6 +212,8 @@ def _missing_table(inputs: EvidenceInput, missing: tuple[RegisterRow, ...], flag
     rows: list[dict[str, Scalar]] = []
     for row in order[:_MOST_ROWS]:
         then = is_missing(development.features[row.segment])
+        if not row.statistic and not then.any():
+            continue
         beside = moved.get(row.segment)
         feature = inputs.spec.features.get(row.segment)
         rows.append(
@@ -218,16 +229,18 @@ def _missing_table(inputs: EvidenceInput, missing: tuple[RegisterRow, ...], flag
             }
         )
     some = [r for r in missing if r.statistic]
+    rest = len(missing) - len(rows)
+    others = f"; {counted(rest, 'other input has', 'other inputs have')} none and no row here" if some and rest else ""
     top = order[0] if order else None
     claim = (
         f"{counted(len(some), 'input has', 'inputs have')} missing values; the most, {top.segment}, "
         f"{printed(top.statistic, 'share')}"
         if some and top is not None
-        else "No input has a missing value"
+        else f"None of {counted(len(missing), 'input')} has a missing value"
     )
     return Table(
         id="C2-T1",
-        caption=f"{claim} ({described(test)}; interval is {level(inputs.spec.policy)} Clopper-Pearson).",
+        caption=f"{claim}{others} ({described(test)}; interval is {level(inputs.spec.policy)} Clopper-Pearson).",
         columns=columns(
             ("input", "Input", "text"),
             ("development", "Development", "share"),
@@ -239,7 +252,7 @@ def _missing_table(inputs: EvidenceInput, missing: tuple[RegisterRow, ...], flag
             ("stable", "Flag", "text"),
         ),
         rows=tuple(rows),
-        total_rows=len(missing),
+        empty="No input has a missing value in development or in the test sample.",
     )
 
 
@@ -286,18 +299,13 @@ def _heat_map(inputs: EvidenceInput) -> Figure | None:
 
 def _rule_table(inputs: EvidenceInput) -> Table:
     rules = [(name, rule) for name, table in inputs.contract["tables"].items() for rule in table["rules"]]
-    rules.sort(key=lambda item: (-int(item[1]["failed"]), item[0], str(item[1]["rule"]), str(item[1]["column"])))
     failed = [rule for _, rule in rules if int(rule["failed"])]
-    rows: tuple[dict[str, Scalar], ...] = tuple(
-        {
-            "table": name,
-            "rule": str(rule["rule"]),
-            "column": "" if rule["column"] is None else str(rule["column"]),
-            "failed": int(rule["failed"]),
-            "share": rounded(float(rule["share"])),
-        }
-        for name, rule in rules[:_MOST_ROWS]
-    )
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for name, rule in rules:
+        groups.setdefault((name, str(rule["rule"])), []).append(rule)
+    found: list[dict[str, Scalar]] = [_rule_line(name, kind, own) for (name, kind), own in groups.items()]
+    found.sort(key=lambda line: (-int(line["failed"] or 0), str(line["table"]), str(line["rule"])))
+    rows = tuple(found[:_MOST_ROWS])
     total = sum(int(t["rows"]) for t in inputs.contract["tables"].values())
     claim = f"{len(failed)} of {counted(len(rules), 'contract rule')} found failing rows"
     return Table(
@@ -306,14 +314,28 @@ def _rule_table(inputs: EvidenceInput) -> Table:
         columns=columns(
             ("table", "Table", "text"),
             ("rule", "Rule", "text"),
-            ("column", "Column", "text"),
+            ("checks", "Checks", "int"),
+            ("column", "Columns", "text"),
             ("failed", "Failing rows", "int"),
-            ("share", "Share", "share"),
+            ("share", "Largest share", "share"),
         ),
         rows=rows,
-        total_rows=len(rules),
+        total_rows=len(found),
         empty="The contract has no rules.",
     )
+
+
+def _rule_line(table: str, kind: str, rules: Sequence[Mapping[str, Any]]) -> dict[str, Scalar]:
+    """One kind of rule of one table; columns whose rule failed come first."""
+    worst_first = sorted(rules, key=lambda r: (-int(r["failed"]), str(r["column"])))
+    return {
+        "table": table,
+        "rule": kind.replace("_", " "),
+        "checks": len(rules),
+        "column": listed([str(r["column"]) for r in worst_first if r["column"] is not None], 6),
+        "failed": sum(int(r["failed"]) for r in rules),
+        "share": rounded(max(float(r["share"]) for r in rules)),
+    }
 
 
 def _table_facts(inputs: EvidenceInput) -> Facts:
@@ -344,20 +366,28 @@ def _freshness(document: Mapping[str, Any] | None) -> str:
 
 def _guard_table(inputs: EvidenceInput) -> Table:
     guards = inputs.dataset["guards"]
-    passed = sum(bool(g["passed"]) for g in guards)
+    verdicts = [guard_verdict(g) for g in guards]
+    passed, blank = verdicts.count("passed"), verdicts.count("not evaluated")
+    open_ones = f", {blank} not evaluated" if blank else ""
     return Table(
         id="C2-T4",
         caption=(
-            f"{passed} of {counted(len(guards), 'build guard')} passed; one that fails stops the build "
+            f"{passed} of {counted(len(guards), 'build guard')} passed{open_ones}; one that fails stops the build "
             f"(modelling data, N = {printed(sum(s.n for s in inputs.samples.values()), 'int')})."
         ),
-        columns=columns(("name", "Guard", "text"), ("passed", "Passed", "text"), ("detail", "Detail", "text")),
+        columns=columns(("name", "Guard", "text"), ("passed", "Verdict", "text"), ("detail", "Detail", "text")),
         rows=tuple(
-            {"name": str(g["name"]), "passed": "yes" if g["passed"] else "no", "detail": str(g["detail"])}
-            for g in guards
+            {"name": str(g["name"]).replace("_", " "), "passed": verdict, "detail": str(g["detail"])}
+            for g, verdict in zip(guards, verdicts, strict=True)
         ),
         empty="No build guard was recorded.",
     )
+
+
+def guard_verdict(guard: Mapping[str, Any]) -> str:
+    """What a build guard said: a guard that had nothing to look at has not passed, and has not failed either."""
+    passed = guard["passed"]
+    return "not evaluated" if passed is None else "passed" if passed else "failed"
 
 
 def _conclusion(
@@ -382,7 +412,7 @@ def _conclusion(
     if bad:
         parts.append(f"missing values breach the limit in {listed(sorted({r.segment for r in bad}))}")
     if thin:
-        parts.append(f"missing values could not be judged in {counted(len({r.segment for r in thin}), 'input')}")
+        parts.append(f"missing values could not be judged in {counted(len({r.segment for r in thin} - {'all'}), 'input')}")
     top = max(missing, key=lambda r: r.statistic or 0.0, default=None)
     quarantined = sum(int(t["quarantined"]) for t in inputs.contract["tables"].values())
     share = (
@@ -393,8 +423,8 @@ def _conclusion(
 
 
 def _would_change(inputs: EvidenceInput, overlap: RegisterRow) -> str:
-    limit = inputs.spec.policy.limits["data.missing"]
-    text = f"A missing share outside {limit.text}, or a missing flag that moves."
+    limit = limit_phrase(inputs.spec.policy.limits["data.missing"].text, "share")
+    text = f"A missing share outside {limit}, or a missing flag that moves."
     if overlap.light is Light.NOT_EVALUATED:
         return f"{text} Declaring the customer key (data.entity) would make overlap testable."
     return text

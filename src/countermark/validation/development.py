@@ -8,9 +8,10 @@ from typing import Any
 
 from countermark.errors import EvidenceError
 from countermark.records.evidence import Block, Facts, Figure, Paragraph, Scalar, Series, Table
-from countermark.records.lights import worst
+from countermark.records.lights import Light, worst
 from countermark.validation.catalogue import registered_tests
 from countermark.validation.context import PackContext
+from countermark.validation.data_quality import guard_verdict
 from countermark.validation.inputs import EvidenceInput, SectionEvidence, evidence_number
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted, fact
@@ -36,15 +37,15 @@ def development_evidence(inputs: EvidenceInput) -> SectionEvidence:
     held = "no assumption is declared"
     if spec.purpose.assumptions:
         held = f"{len(weak)} of {counted(len(spec.purpose.assumptions), 'assumption')} without a valid test"
-    blocks: list[Block] = [_choices(inputs), _parameters(training)]
+    blocks: list[Block] = [_choices(inputs), _parameters(inputs)]
     if trials:
-        blocks += [_tuning_curve(inputs, trials), _search_space(inputs)]
+        blocks.append(_tuning_curve(inputs, trials))
     else:
         blocks.append(Paragraph(text="No search was run: every parameter is the declared one."))
-    blocks.append(_guards(inputs.dataset))
+    blocks.append(Paragraph(text=_guards(inputs.dataset)))
     return SectionEvidence(
         code="D1",
-        conclusion=f"Learner {training['learner']}, parameters {searched}; {held}.",
+        conclusion=f"{held[0].upper()}{held[1:]}; learner {training['learner']}, parameters {searched}.",
         would_change="An assumption without a test, or one that has expired.",
         rows=(row,),
         blocks=tuple(blocks),
@@ -96,13 +97,22 @@ def _choices(inputs: EvidenceInput) -> Facts:
     )
 
 
-def _parameters(training: Mapping[str, Any]) -> Table:
-    params: Mapping[str, Any] = training["params"]
+def _parameters(inputs: EvidenceInput) -> Table:
+    params: Mapping[str, Any] = inputs.training["params"]
+    space = {} if inputs.spec.tuning is None else inputs.spec.tuning.space
+    names = sorted({*params, *space})
     return Table(
         id="D1-T2",
-        caption=f"{counted(len(params), 'parameter')} of the fitted learner.",
-        columns=columns(("name", "Parameter", "text"), ("value", "Value", "text")),
-        rows=tuple({"name": name, "value": _text(value)} for name, value in sorted(params.items())),
+        caption=f"{counted(len(params), 'parameter')} of the fitted learner, {len(space)} of them searched.",
+        columns=columns(("name", "Parameter", "text"), ("value", "Value", "text"), ("range", "Searched over", "text")),
+        rows=tuple(
+            {
+                "name": name,
+                "value": _text(params[name]) if name in params else "set by the learner",
+                "range": _spread(space[name]) if name in space else None,
+            }
+            for name in names
+        ),
         empty="The learner has no parameter.",
     )
 
@@ -121,7 +131,9 @@ def _tuning_curve(inputs: EvidenceInput, trials: tuple[Mapping[str, Any], ...]) 
     numbers = tuple(float(trial["number"]) + 1 for trial in trials)
     values = tuple(evidence_number(trial["value"]) for trial in trials)
     running = tuple(evidence_number(trial["best_so_far"]) for trial in trials)
-    told = f"trial {int(best) + 1} is best with {running[-1]:.4f}; the first trial had {values[0]:.4f}"
+    told = f"trial {int(best) + 1} is best with {running[-1]:.4f}, the first had {values[0]:.4f}"
+    if int(best) == 0:
+        told = f"none is better than the first, {values[0]:.4f}"
     return Figure(
         id="D1-F1",
         chart="xy",
@@ -135,43 +147,25 @@ def _tuning_curve(inputs: EvidenceInput, trials: tuple[Mapping[str, Any], ...]) 
             Series(name="trial", role="development", mark="points", x=numbers, y=values),
             Series(name="best so far", role="reference", mark="step", x=numbers, y=running),
         ),
+        size="half",
     )
 
 
-def _search_space(inputs: EvidenceInput) -> Table:
-    space = {} if inputs.spec.tuning is None else inputs.spec.tuning.space
-    rows: list[dict[str, Scalar]] = []
-    for name, spread in sorted(space.items()):
-        values = getattr(spread, "values", None)
-        told = _text(values) if values is not None else f"{_text(getattr(spread, 'low', None))} to "
-        if values is None:
-            told += _text(getattr(spread, "high", None))
-        rows.append({"name": name, "kind": spread.kind, "range": told})
-    return Table(
-        id="D1-T3",
-        caption=f"The search covered {counted(len(rows), 'parameter')}.",
-        columns=columns(("name", "Parameter", "text"), ("kind", "Kind", "text"), ("range", "Values", "text")),
-        rows=tuple(rows),
-        empty="No search space is declared.",
-    )
+def _spread(spread: Any) -> str:
+    values = getattr(spread, "values", None)
+    if values is not None:
+        return _text(values)
+    scale = " (log)" if getattr(spread, "log", False) else ""
+    return f"{_text(getattr(spread, 'low', None))} to {_text(getattr(spread, 'high', None))}{scale}"
 
 
-def _guards(dataset: Mapping[str, Any]) -> Table:
-    guards = tuple(dataset["guards"])
-    return Table(
-        id="D1-T4",
-        caption=f"{counted(len(guards), 'build guard')} ran before training; a guard that fails stops the build.",
-        columns=columns(("name", "Guard", "text"), ("passed", "Verdict", "text"), ("detail", "Detail", "text")),
-        rows=tuple(
-            {
-                "name": str(g["name"]),
-                "passed": "passed" if g["passed"] else "failed",
-                "detail": str(g["detail"]) or None,
-            }
-            for g in guards
-        ),
-        empty="No build guard is recorded.",
-    )
+def _guards(dataset: Mapping[str, Any]) -> str:
+    """One sentence: the guards stand one by one in C2."""
+    found: dict[str, list[str]] = {"failed": [], "not evaluated": [], "passed": []}
+    for guard in dataset["guards"]:
+        found[guard_verdict(guard)].append(str(guard["name"]).replace("_", " "))
+    told = "; ".join(f"{word}: {', '.join(names)}" for word, names in found.items() if names)
+    return f"Build guards before training (C2 gives their detail). {told[:1].upper()}{told[1:] or 'None is recorded'}."
 
 
 def development_section(context: PackContext, computed: SectionEvidence | None) -> SectionEvidence:
@@ -179,7 +173,7 @@ def development_section(context: PackContext, computed: SectionEvidence | None) 
     if computed is None:
         raise EvidenceError("D1 needs its computed part", hint="the registry must give D1 a 'compute' function")
     challenger = context.spec.challenger
-    why = "No challenger is declared." if challenger is None else f"Simplest acceptable model: {challenger.why}"
+    why = "No challenger is declared." if challenger is None else f"Why this challenger: {challenger.why}"
     blocks = (
         narrative_block("choices", context.answers),
         *computed.blocks,
@@ -188,8 +182,22 @@ def development_section(context: PackContext, computed: SectionEvidence | None) 
         _complexity(context),
     )
     return replace(
-        computed, blocks=blocks, so_what="Scores change only with what this section lists; anything else is wording."
+        computed,
+        conclusion=_with_failed_assumptions(context, computed.conclusion),
+        blocks=blocks,
+        so_what="Scores change only with what this section lists; anything else is wording.",
     )
+
+
+def _with_failed_assumptions(context: PackContext, conclusion: str) -> str:
+    """An assumption whose test failed comes before one that has no test."""
+    rows = _assumptions(context).rows
+    failed = [row for row in rows if row["light"] == Light.FAIL.word]
+    if not failed:
+        return conclusion
+    told = ", ".join(f"no. {row['number']} ({row['test']})" for row in failed)
+    noun = "assumption is contradicted by its test" if len(failed) == 1 else "assumptions are contradicted by tests"
+    return f"{len(failed)} {noun}, {told}; {conclusion[0].lower()}{conclusion[1:]}"
 
 
 def _assumptions(context: PackContext) -> Table:
@@ -210,7 +218,8 @@ def _assumptions(context: PackContext) -> Table:
         )
     return Table(
         id="D1-T5",
-        caption=f"Assumption register: {counted(len(rows), 'assumption')} with the worst light of its test.",
+        caption=f"{sum(row['test'] is None for row in rows)} of {counted(len(rows), 'assumption')} "
+        f"{'names' if len(rows) == 1 else 'name'} no test; the state is the worst light of the test named.",
         columns=columns(
             ("number", "No.", "int"),
             ("text", "Assumption", "text"),
@@ -233,7 +242,8 @@ def _complexity(context: PackContext) -> Table:
     ]
     caption = "What complexity buys is not computed: there is no comparison with a simple challenger."
     if gain is not None and gain.statistic is not None:
-        caption = f"Complexity buys {gain.statistic:+.3f} AUC on {gain.sample} (N = {gain.n}; E5)."
+        sample = {"out_of_time": "out-of-time", "holdout": "hold-out"}.get(gain.sample, gain.sample)
+        caption = f"Complexity buys {gain.statistic:+.3f} AUC ({sample}, {counted(gain.n, 'row')}; E5)."
         rows.append({"aspect": "Gain in AUC", "champion": f"{gain.statistic:+.3f}", "simple": "0"})
     return Table(
         id="D1-T6",

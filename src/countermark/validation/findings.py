@@ -10,14 +10,15 @@ from countermark.errors import EvidenceError
 from countermark.records.evidence import Finding, Paragraph, RegisterRow, Table
 from countermark.records.formats import format_value
 from countermark.records.lights import Light
-from countermark.validation.catalogue import SEVERITIES, registered_tests, severity_policy
+from countermark.validation.catalogue import SEVERITIES, advice, registered_tests, severity_policy
 from countermark.validation.context import PackContext
 from countermark.validation.inputs import SectionEvidence
 from countermark.validation.narrative import narrative_block
-from countermark.validation.phrasing import columns, counted, named, plus_months
+from countermark.validation.phrasing import columns, counted, decision_date, limit_phrase, named, plus_months
 
 _ACTIONABLE = frozenset({Light.FAIL, Light.WATCH, Light.NOT_EVALUATED})
 _ORDER = (Light.FAIL, Light.WATCH, Light.NOT_EVALUATED, Light.PASS, Light.INFORMATION)
+_SAMPLES = {"out_of_time": "out-of-time", "holdout": "hold-out"}
 _WHY = {
     "A": "A document that cannot be tied to files cannot be relied on.",
     "B": "Use, scope or ownership is open, so nobody can be held to it.",
@@ -87,7 +88,7 @@ def _graded(finding: Finding, lights: Mapping[tuple[str, str], Light], spec: Mod
     if light is not None and light in _ACTIONABLE:
         severity = policy.severity(finding.section, light)
     months = policy.months.get(severity)
-    due = finding.due or (None if months is None else plus_months(spec.as_of, months))
+    due = finding.due or (None if months is None else plus_months(decision_date(spec), months))
     owner = finding.owner or (spec.identity.owner if named(spec.identity.owner) else None)
     return finding.model_copy(update={"severity": severity, "due": due, "owner": owner})
 
@@ -97,11 +98,12 @@ def _generated(group: Sequence[RegisterRow], light: Light, spec: ModelSpec) -> F
     severity = severity_policy().severity(row.section, light)
     months = severity_policy().months.get(severity)
     subject = row.label if row.segment == "all" else f"{row.label} ({row.segment})"
-    more = "" if len(group) == 1 else f" {counted(len(group) - 1, 'more result')} with this light."
+    more = "" if len(group) == 1 else f" {counted(len(group) - 1, 'more result has', 'more results have')} this light."
+    told = advice().get(row.test_id)
+    remedy = "Mend the cause and compute again." if light is Light.FAIL else "Explain it or tighten monitoring before use."
     value = "" if row.statistic is None else f": {format_value(_for_format(row), row.format)}"
-    limit = "" if row.threshold is None else f"; limit {row.threshold}"
-    rule = "" if row.light_rule in ("point rule", "no limit set") else f"; {row.light_rule}"
-    where = f"{row.sample.replace('_', '-')}, N = {row.n}{limit}{rule}"
+    limit = "" if row.threshold is None else f"; limit {limit_phrase(row.threshold, row.format)}"
+    where = f"{_SAMPLES.get(row.sample, row.sample.replace('_', ' '))}, N = {format_value(row.n, 'int')}{limit}"
     fact = f"{subject[0].upper()}{subject[1:]}{value} ({where}).{more}"
     return Finding(
         id="",
@@ -109,12 +111,10 @@ def _generated(group: Sequence[RegisterRow], light: Light, spec: ModelSpec) -> F
         section=row.section,
         evidence_id=row.test_id,
         fact=fact,
-        why=_WHY[row.section[0]],
-        recommendation="Mend the cause and compute again."
-        if light is Light.FAIL
-        else "Explain it or tighten monitoring before use.",
+        why=_WHY[row.section[0]] if told is None else told.why,
+        recommendation=remedy if told is None else told.do,
         owner=spec.identity.owner if named(spec.identity.owner) else None,
-        due=None if months is None else plus_months(spec.as_of, months),
+        due=None if months is None else plus_months(decision_date(spec), months),
         opened=spec.as_of,
     )
 
@@ -201,37 +201,21 @@ def findings_section(context: PackContext, computed: SectionEvidence | None) -> 
 def _log(context: PackContext, told: str) -> Table:
     return Table(
         id="I2-T1",
-        caption=f"Open findings: {told}; sorted by severity, then age.",
+        caption=f"Open findings: {told}; sorted by severity, then age; in brackets impact x likelihood x detectability.",
         columns=columns(
-            ("id", "Id", "text"),
+            ("id", "Id, evidence", "text"),
             ("severity", "Severity", "text"),
-            ("section", "Section", "text"),
-            ("evidence", "Evidence", "text"),
-            ("fact", "Finding", "text"),
-            ("why", "Why it matters", "text"),
-            ("recommendation", "Recommendation", "text"),
-            ("inputs", "Impact x likelihood x detectability", "text"),
-            ("response", "Management response", "text"),
-            ("owner", "Owner", "text"),
-            ("due", "Due", "date"),
-            ("status", "Status", "text"),
-            ("opened", "Opened", "date"),
+            ("fact", "Finding, and why it matters", "text"),
+            ("recommendation", "Recommendation, management response", "text"),
+            ("owner", "Owner, due, status", "text"),
         ),
         rows=tuple(
             {
-                "id": f.id,
+                "id": f"{f.id}, {f.evidence_id} ({severity_inputs(f, context.rows)})",
                 "severity": f.severity,
-                "section": f.section,
-                "evidence": f.evidence_id,
-                "fact": f.fact,
-                "why": f.why,
-                "recommendation": f.recommendation,
-                "inputs": severity_inputs(f, context.rows),
-                "response": "none recorded",
-                "owner": f.owner or "no owner",
-                "due": f.due,
-                "status": f.status,
-                "opened": f.opened,
+                "fact": f"{f.fact} {f.why}",
+                "recommendation": f"{f.recommendation} Response: none recorded.",
+                "owner": f"{f.owner or 'no owner'}, due {f.due or 'no date'}, {f.status}, opened {f.opened}",
             }
             for f in context.findings
         ),

@@ -166,7 +166,8 @@ def use_evidence(inputs: EvidenceInput) -> SectionEvidence:
     elif breached:
         sentence = f"{breached} of {counted(len(rows), 'use limit')} {'is' if breached == 1 else 'are'} breached."
     else:
-        sentence = f"All {counted(len(rows), 'use limit')} hold on the {sample.label} sample."
+        held = "The one use limit holds" if len(rows) == 1 else f"All {len(rows)} use limits hold"
+        sentence = f"{held} on the {sample.label} sample: {_live_values(rows)}."
     return SectionEvidence(
         code="B2",
         conclusion=sentence,
@@ -180,7 +181,7 @@ def use_evidence(inputs: EvidenceInput) -> SectionEvidence:
 def _limit_table(sentence: str, sample: Sample, rows: list[dict[str, Scalar]]) -> Table:
     return Table(
         id="B2-T3",
-        caption=f"{sentence} ({sample.label}, N = {counted(sample.n, 'row')})",
+        caption=f"{sentence.rstrip('.')} ({sample.label}, {counted(sample.n, 'row')}).",
         columns=columns(
             ("text", "Limit", "text"),
             ("measure", "Monitor", "text"),
@@ -193,6 +194,15 @@ def _limit_table(sentence: str, sample: Sample, rows: list[dict[str, Scalar]]) -
         rows=tuple(rows),
         empty="No use limit is declared in the spec.",
     )
+
+
+def _live_values(rows: list[dict[str, Scalar]]) -> str:
+    told = []
+    for row in rows[:3]:
+        share = f"{100 * float(row['value'] or 0.0):.2f} %"
+        measure = str(row["measure"]).replace("_", " ")
+        told.append(f"{measure} {share}" if row["reading"] == "value" else f"{share} of rows outside for {measure}")
+    return ", ".join(told) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
 
 
 def _live(limit: UseLimit, inputs: EvidenceInput, sample: Sample) -> tuple[float | None, bool]:
@@ -323,7 +333,8 @@ def _coverage(context: PackContext) -> Table:
     absent = [s for s in context.plan if s.status == "not_computed"]
     return Table(
         id="B3-T2",
-        caption=f"Planned against done: {counted(len(absent), 'section')} not computed.",
+        caption=f"Planned against done: of {len(context.plan)} sections of the standard, {len(absent)} are not computed; "
+        "those that are not, or do not apply, are listed.",
         columns=columns(
             ("code", "Section", "text"),
             ("title", "Title", "text"),
@@ -335,10 +346,12 @@ def _coverage(context: PackContext) -> Table:
                 "code": s.code,
                 "title": s.title,
                 "done": {"computed": "yes", "not_computed": "no", "not_applicable": "does not apply"}[s.status],
-                "why": None if s.status == "computed" else s.line,
+                "why": s.line.removesuffix(" This build does not compute it."),
             }
             for s in context.plan
+            if s.status != "computed"
         ),
+        empty="Every planned section is computed.",
     )
 
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 from countermark.config.spec import ModelSpec
 from countermark.records.evidence import Facts, Paragraph, Scalar, Table
-from countermark.records.lights import Light
-from countermark.validation.catalogue import abbreviations
 from countermark.validation.context import PackContext
 from countermark.validation.governance_scope import tier_of
 from countermark.validation.inputs import SectionEvidence
@@ -140,29 +138,12 @@ def control_section(context: PackContext, computed: SectionEvidence | None) -> S
         columns=columns(("version", "Version", "text"), ("as_of", "Data as of", "date"), ("status", "Status", "text")),
         rows=({"version": spec.version, "as_of": spec.as_of, "status": "Draft – unsigned"}, *_previous_row(context)),
     )
-    lights = Table(
-        id="A3-T2",
-        caption="How to read the five lights; each is printed as a glyph and a word, never as colour alone.",
-        columns=columns(("light", "Light", "light"), ("meaning", "Meaning", "text")),
-        rows=tuple({"light": light.value, "meaning": meaning} for light, meaning in _LIGHT_MEANING),
-    )
-    contents = Table(
-        id="A3-T3",
-        caption=_contents_caption(context),
-        columns=columns(("code", "Section", "text"), ("title", "Title", "text"), ("status", "In this pack", "text")),
-        rows=tuple({"code": s.code, "title": s.title, "status": s.status.replace("_", " ")} for s in context.plan),
-    )
-    short = Table(
-        id="A3-T4",
-        caption="Abbreviations used in this pack.",
-        columns=columns(("short", "Abbreviation", "text"), ("meaning", "Meaning", "text")),
-        rows=tuple({"short": key, "meaning": value} for key, value in abbreviations().items()),
-    )
     guide = Paragraph(
         text="Each section opens with its light, its conclusion in one sentence, and what would change it. A section's "
         "light is its worst gating test; tests that do not gate never colour it. Limits are the bank's policy and no "
         "regulation: each is printed with its source, and the policy with its version and digest (J2). Every number "
-        "is a row of the register (J1) with sample, count, interval and rule."
+        "is a row of the register (J1) with sample, count, interval and rule. The lights are explained beside the "
+        "contents, words and abbreviations in J5, and what is not computed is listed in B3."
     )
     return SectionEvidence(
         code="A3",
@@ -171,20 +152,8 @@ def control_section(context: PackContext, computed: SectionEvidence | None) -> S
             history,
             Paragraph(text="Distribution: model owner, developer, validator and the committee named for the decision."),
             guide,
-            lights,
-            contents,
-            short,
         ),
     )
-
-
-_LIGHT_MEANING = (
-    (Light.PASS, "The limit is met and the test had power, or the interval lies inside the limit."),
-    (Light.WATCH, "Between the limits, or the interval straddles the limit."),
-    (Light.FAIL, "The limit is breached with statistical and material support."),
-    (Light.NOT_EVALUATED, "Too few events, too little power, no data, or not computed; the reason is printed."),
-    (Light.INFORMATION, "Descriptive; no limit is set."),
-)
 
 
 def _contents_caption(context: PackContext) -> str:

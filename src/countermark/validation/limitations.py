@@ -7,16 +7,16 @@ from countermark.records.evidence import Table
 from countermark.validation.context import PackContext
 from countermark.validation.inputs import SectionEvidence
 from countermark.validation.narrative import narrative_block
-from countermark.validation.phrasing import columns, counted, named
+from countermark.validation.phrasing import columns, counted, decision_date, named
 
 
 def limitations_section(context: PackContext, computed: SectionEvidence | None) -> SectionEvidence:
     """I1: every declared limitation; unsized ones are watched, expired controls fail."""
     del computed
     spec = context.spec
-    items = spec.limitations
+    items, day = spec.limitations, decision_date(spec)
     unsized = [i for i, item in enumerate(items, start=1) if not named(item.size)]
-    expired = [i for i, item in enumerate(items, start=1) if item.expires is not None and item.expires < spec.as_of]
+    expired = [i for i, item in enumerate(items, start=1) if item.expires is not None and item.expires < day]
     reason = None if items else "the spec declares no limitation"
     rows = tuple(
         context.register.row(
@@ -59,9 +59,7 @@ def _table(items: tuple[Limitation, ...], sentence: str, expired: list[int]) -> 
             ("size", "Size", "text"),
             ("control", "Compensating control", "text"),
             ("tests", "Covers", "text"),
-            ("owner", "Owner", "text"),
-            ("expires", "Expires", "date"),
-            ("state", "State", "text"),
+            ("owner", "Owner, expiry", "text"),
         ),
         rows=tuple(
             {
@@ -70,10 +68,8 @@ def _table(items: tuple[Limitation, ...], sentence: str, expired: list[int]) -> 
                 "effect": item.effect,
                 "size": item.size or "not sized",
                 "control": item.control,
-                "tests": ", ".join(item.tests) or None,
-                "owner": item.owner,
-                "expires": item.expires,
-                "state": "expired" if i in expired else "live",
+                "tests": ", ".join(item.tests) or "no test",
+                "owner": f"{item.owner}, {item.expires or 'no expiry'}{', expired' if i in expired else ''}",
             }
             for i, item in enumerate(items, start=1)
         ),

@@ -14,6 +14,10 @@ from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted, fact
 
 
+_VISIBLE = 0.001
+"""Exclusions of a smaller share cannot be seen in a drawing; the table holds them."""
+
+
 def lineage_evidence(inputs: EvidenceInput) -> SectionEvidence:
     """C1, computed part: counts from source to samples, control totals, digests."""
     waterfall = tuple(inputs.dataset["waterfall"])
@@ -37,7 +41,7 @@ def lineage_evidence(inputs: EvidenceInput) -> SectionEvidence:
     sentence += f"; {counted(len(wrong), 'digest differs', 'digests differ')}." if wrong else "; every digest agrees."
     blocks: tuple[Block, ...] = (
         _flow(inputs, rows_in, kept),
-        _waterfall(waterfall, rows_in, kept),
+        *((_waterfall(waterfall, rows_in, kept),) if rows_in - kept > _VISIBLE * rows_in else ()),
         _exclusions(waterfall, rows_in, kept),
         _totals_table(totals),
         _digest_table(digests, len(wrong)),
@@ -145,8 +149,9 @@ def _exclusions(waterfall: tuple[Mapping[str, Any], ...], rows_in: int, kept: in
     dropped = sum(int(step["dropped"]) for step in waterfall)
     agrees = "agree" if rows_in - dropped == kept else f"do not agree: {rows_in - dropped} expected"
     return Table(
-        id="C1-T1",
-        caption=f"Every step with its reason; {rows_in} read less {dropped} dropped and {kept} used {agrees}.",
+        id="C1-T2",
+        caption=f"Every step with its reason; {counted(rows_in, 'row')} read less {counted(dropped, 'dropped', 'dropped')} "
+        f"and {counted(kept, 'used', 'used')} {agrees}.",
         columns=columns(
             ("step", "Step", "text"),
             ("rows", "Rows left", "int"),
@@ -167,7 +172,7 @@ def _exclusions(waterfall: tuple[Mapping[str, Any], ...], rows_in: int, kept: in
 
 def _totals_table(totals: tuple[dict[str, Any], ...]) -> Table:
     return Table(
-        id="C1-T2",
+        id="C1-T3",
         caption=f"{counted(len(totals), 'control total')} of the data's owner against what was read.",
         columns=columns(
             ("name", "Total", "text"),
@@ -186,7 +191,7 @@ def _totals_table(totals: tuple[dict[str, Any], ...]) -> Table:
 
 def _digest_table(checks: tuple[dict[str, str], ...], wrong: int) -> Table:
     return Table(
-        id="C1-T3",
+        id="C1-T4",
         caption=f"{counted(len(checks), 'digest')} compared, {wrong} differ.",
         columns=columns(
             ("object", "Object", "text"),
@@ -204,7 +209,7 @@ def lineage_section(context: PackContext, computed: SectionEvidence | None) -> S
         raise EvidenceError("C1 needs its computed part", hint="the registry must give C1 a 'compute' function")
     source, plan = context.spec.source, context.spec.data
     facts = Facts(
-        id="C1-T4",
+        id="C1-T1",
         caption=f"Source '{source.name}', owned by {source.owner}.",
         facts=(
             fact("Source", source.title),

@@ -11,7 +11,7 @@ from countermark.config.spec import Limitation, ModelSpec
 from countermark.records.evidence import RegisterRow
 from countermark.records.lights import Light
 from countermark.validation.catalogue import SeverityPolicy, severity_policy
-from countermark.validation.phrasing import counted, named, plus_months
+from countermark.validation.phrasing import counted, decision_date, named, plus_months
 
 Verdict: TypeAlias = Literal["Fit for use", "Fit with conditions", "Not fit", "Unable to conclude"]
 
@@ -106,7 +106,7 @@ def _condition(section: str, test_id: str, light: Light, spec: ModelSpec, policy
     if test_id in policy.hard and light is Light.FAIL:
         return None
     for limitation in spec.limitations:
-        if test_id in limitation.tests and _holds(limitation, spec.as_of):
+        if test_id in limitation.tests and _holds(limitation, decision_date(spec)):
             control = limitation.control.rstrip(".") + "."
             return Condition(test_id, section, light, control, limitation.owner, str(limitation.expires))
     rule: GatingRule | None = spec.policy.gating.get(test_id)
@@ -114,14 +114,14 @@ def _condition(section: str, test_id: str, light: Light, spec: ModelSpec, policy
     if light is Light.NOT_EVALUATED and first and rule is not None and rule.conditionable:
         if not named(spec.identity.owner):
             return None
-        expires = plus_months(spec.as_of, policy.condition_months)
+        expires = plus_months(decision_date(spec), policy.condition_months)
         return Condition(test_id, section, light, "Evaluate before the next validation.", spec.identity.owner, expires)
     return None
 
 
-def _holds(limitation: Limitation, as_of: str) -> bool:
-    """A control counts with a named owner and an expiry that has not passed."""
-    return named(limitation.owner) and named(limitation.control) and (limitation.expires or "") >= as_of
+def _holds(limitation: Limitation, day: str) -> bool:
+    """A control counts with a named owner and an expiry that has not passed when the decision is due."""
+    return named(limitation.owner) and named(limitation.control) and (limitation.expires or "") >= day
 
 
 def _subjects(group: Sequence[RegisterRow]) -> str:
@@ -147,10 +147,21 @@ def _why(
     if conditions and len(why) < 2:
         tests = [f"{c.section} {c.test_id}" for c in conditions]
         why.append(f"{counted(len(tests), 'gating test')} conditioned, with owner and expiry: {_listed(tests)}.")
-    passed = sum(row.light is Light.PASS for row in gating)
-    watched = sum(row.light is Light.WATCH for row in gating)
-    why.append(f"{passed} of {counted(len(gating), 'gating result')} passed, {watched} to watch.")
+    why.append(f"Of {counted(len(gating), 'gating result')} {_tally(gating)}.")
     return tuple(why)
+
+
+def _tally(gating: Sequence[RegisterRow]) -> str:
+    """Every result counted once, the bad ones first: '3 failed, 2 were not evaluated, 4 are to watch, 58 passed'."""
+    words = (
+        (Light.FAIL, "failed", "failed"),
+        (Light.NOT_EVALUATED, "was not evaluated", "were not evaluated"),
+        (Light.WATCH, "is to watch", "are to watch"),
+        (Light.INFORMATION, "had no limit", "had no limit"),
+        (Light.PASS, "passed", "passed"),
+    )
+    counts = [(sum(row.light is light for row in gating), one, many) for light, one, many in words]
+    return ", ".join(counted(n, one, many) for n, one, many in counts if n)
 
 
 def grouped_conditions(conditions: Sequence[Condition]) -> tuple[str, ...]:
@@ -159,7 +170,7 @@ def grouped_conditions(conditions: Sequence[Condition]) -> tuple[str, ...]:
     for c in conditions:
         groups.setdefault((c.control, c.owner, c.expires), []).append(f"{c.section} {c.test_id} ({c.light.word})")
     return tuple(
-        f"{', '.join(tests)}: {control} Owner {owner}, by {expires}."
+        f"{control} Owner {owner}, by {expires}. Covers {', '.join(tests)}."
         for (control, owner, expires), tests in groups.items()
     )
 

@@ -13,6 +13,7 @@ from countermark.validation.context import PackContext
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, evidence_number
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted, fact
+from countermark.validation.sentences import described
 
 
 def outcome_evidence(inputs: EvidenceInput) -> SectionEvidence:
@@ -29,13 +30,21 @@ def outcome_evidence(inputs: EvidenceInput) -> SectionEvidence:
         blocks.append(cohorts)
     return SectionEvidence(
         code="C3",
-        conclusion=f"{said} The outcome rate is {rate} on the {test.label} sample (N = {test.n}, D = {test.events}).",
+        conclusion=f"{said} The outcome rate is {rate} ({described(test)}).",
         would_change="Dates by which maturity can be judged." if matured is None else "A later as-of date.",
-        so_what="Rates of immature cohorts are floors, not estimates.",
+        so_what=_so_what(matured),
         rows=(maturity, *rates),
         blocks=tuple(blocks),
         extras={"matured_share": matured},
     )
+
+
+def _so_what(matured: float | None) -> str:
+    if matured is None:
+        return "Without maturity nobody knows how rates of recent cohorts are distorted, so their level is no estimate."
+    if matured < 1.0:
+        return "Some labels may still turn: rates of immature cohorts are floors, not estimates."
+    return "Every label is final, so the rates are what happened, for those who were observed."
 
 
 def _maturity(inputs: EvidenceInput) -> tuple[RegisterRow, str, float | None]:
@@ -98,7 +107,7 @@ def _windows(inputs: EvidenceInput) -> Table:
         )
     total = sum(sample.n for sample in inputs.samples.values())
     return Table(
-        id="C3-T1",
+        id="C3-T2",
         caption=f"{counted(len(rows), 'sample')} with {counted(total, 'row')}; rates with Wilson intervals.",
         columns=columns(
             ("sample", "Sample", "text"),
@@ -132,7 +141,7 @@ def _cohorts(inputs: EvidenceInput) -> Figure | None:
     return Figure(
         id="C3-F1",
         chart="xy",
-        caption=f"The outcome rate by cohort lies {span} (N = {n}; bars are Wilson intervals).",
+        caption=f"The outcome rate by cohort lies {span} ({counted(n, 'row')}; bars are Wilson intervals).",
         alt=f"Outcome rate by cohort with intervals; the lowest and highest cohort lie {span}.",
         x_label=f"Cohort ({inputs.spec.data.vintage})",
         y_label="Outcome rate",
@@ -172,7 +181,7 @@ def outcome_section(context: PackContext, computed: SectionEvidence | None) -> S
     horizon = "lifetime" if outcome.horizon_months is None else counted(outcome.horizon_months, "month")
     by_dates = outcome.maturity.basis == "dates"
     facts = Facts(
-        id="C3-T2",
+        id="C3-T1",
         caption=f"The outcome is column '{outcome.column}' over a horizon of {horizon}.",
         facts=(
             fact("Definition", outcome.definition),

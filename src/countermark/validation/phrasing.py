@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
+import re
 
+from countermark.config.spec import ModelSpec
 from countermark.records.evidence import Column, Fact, Format, Scalar
 
+_BOUNDLESS = frozenset({"≤ 1000", "> -1"})
 _PLACEHOLDERS = frozenset({"", "?", "-", "tbd", "todo", "none", "unknown", "n/a"})
 
 
@@ -36,6 +39,35 @@ def plus_months(day: str, months: int) -> str:
     year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
     last = calendar.monthrange(year, month + 1)[1]
     return dt.date(year, month + 1, min(start.day, last)).isoformat()
+
+
+def decision_date(spec: ModelSpec) -> str:
+    """The date from which deadlines run and at which controls must hold: the later of data as-of and decision."""
+    return max(spec.as_of, spec.decide_by or spec.as_of)
+
+
+def limit_phrase(text: str, style: Format = "number") -> str:
+    """A limit as a reader meets it: in the unit of its number, and without a bound that no value can pass.
+
+    Examples: '≤ 0 pass, ≤ 1000 watch' of a count is '0 pass, otherwise watch'; '< 0.05 pass, < 0.1 watch' of points
+    is '< 5 pp pass, < 10 pp watch'.
+    """
+    if text.startswith("p "):
+        return text
+    if text.startswith("= "):
+        return f"{text[2:]} pass, otherwise fail"
+    good, _, fair = text.partition(" pass, ")
+    fair = fair.removesuffix(" watch")
+    if good == fair:
+        rest = "otherwise fail"
+    elif fair in _BOUNDLESS:
+        rest, good = "otherwise watch", "0" if good == "≤ 0" else good
+    else:
+        rest = f"{fair} watch"
+    scale, unit = {"share": (100.0, " %"), "points": (100.0, " pp")}.get(style, (1.0, ""))
+    told = f"{good} pass, {rest}"
+    told = re.sub(r"(?<=\d)-(?=\d)", " to ", told) if " " not in good else told
+    return told if scale == 1.0 else re.sub(r"\d[\d.]*", lambda m: f"{scale * float(m.group()):g}{unit}", told)
 
 
 def counted(n: int, noun: str, plural: str | None = None) -> str:

@@ -14,7 +14,7 @@ from countermark.validation.appendices import reproduction_command
 from countermark.validation.catalogue import SEVERITIES
 from countermark.validation.context import PackContext
 from countermark.validation.opinion import grouped_conditions
-from countermark.validation.phrasing import counted
+from countermark.validation.phrasing import counted, limit_phrase
 from countermark.validation.signoff import SIGNATURE_STATUS, proposed
 
 _CHANGE_CLASS = {
@@ -93,7 +93,7 @@ def _key_number(slot: KeySlot, rows: Sequence[RegisterRow], test_role: str) -> K
         ci_low=row.ci_low,
         ci_high=row.ci_high,
         previous=row.previous_value,
-        limit=row.threshold,
+        limit=None if row.threshold is None else limit_phrase(row.threshold, row.format),
         light=row.light,
         note=row.n_reason,
     )
@@ -115,7 +115,7 @@ def summarise(context: PackContext, sections: Sequence[Section], *, test_role: s
     if absent:
         not_evaluated = (*not_evaluated, f"Not computed by this build: {', '.join(absent)}")
     return Summary(
-        decision_asked=f"May {spec.title} {spec.version} be used for this: {spec.purpose.decision}",
+        decision_asked=f"May {spec.name} {spec.version} be used for this decision: {_lowered(spec.purpose.decision)}?",
         decide_by=spec.decide_by,
         opinion=opinion.verdict,
         why=opinion.why[:3],
@@ -167,6 +167,11 @@ def _finding_line(finding: Finding) -> str:
     return f"{finding.id} ({finding.severity}): {finding.fact}"
 
 
+def _lowered(text: str) -> str:
+    """A sentence as the end of another one."""
+    return f"{text[:1].lower()}{text[1:]}".rstrip(".?")
+
+
 def _gain(rows: Sequence[RegisterRow], test_role: str) -> str:
     row = next((r for r in rows if r.test_id == "bench.gain" and r.sample in (test_role, "none")), None)
     if row is None:
@@ -186,7 +191,8 @@ def _worst_segment(extras: Mapping[str, Mapping[str, Any]]) -> str:
     if worst is None:
         return "Not evaluated: no segment has enough events."
     interval = format_interval(worst["low"], worst["high"], "auc")
-    return f"{worst['name']}: AUC {format_value(worst['value'], 'auc')} ({interval}), n = {worst['n']} (E1)."
+    n = format_value(worst["n"], "int")
+    return f"{worst['name']}: AUC {format_value(worst['value'], 'auc')} ({interval}), n = {n} (E1)."
 
 
 def smallest_detectable(extras: Mapping[str, Mapping[str, Any]]) -> str:
