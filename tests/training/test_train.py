@@ -381,8 +381,10 @@ BAD_SPECS = {
 @pytest.mark.parametrize("case", BAD_SPECS)
 def test_bad_specs_are_refused_before_data_is_read(case: str) -> None:
     (learner, changes), what = BAD_SPECS[case]
+    spec = make_spec(learner, **changes)
     with pytest.raises(TrainingError, match=what) as caught:
-        check_learner(make_spec(learner, **changes))
+        for one in (spec.learner, *([spec.challenger.learner] if spec.challenger else [])):
+            check_learner(spec, one)
     assert caught.value.hint
 
 

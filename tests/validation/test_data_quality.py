@@ -11,6 +11,7 @@ import pytest
 from countermark.records.evidence import Figure, section_light
 from countermark.records.lights import Light
 from countermark.validation.data_quality import data_quality, is_missing
+from countermark.validation.development import development_evidence
 from countermark.validation.inputs import EvidenceInput
 from tests.validation.builders import make_inputs
 
@@ -120,8 +121,34 @@ def test_failing_rules_and_guards_are_listed() -> None:
     section = data_quality(replace(inputs, dataset=dict(inputs.dataset) | {"guards": [guard]}))
     tables = {b.id: b for b in section.blocks if b.type in ("table", "facts")}
     assert tables["C2-T2"].rows[0]["failed"] == 7
-    assert "age days 4" in {f.value for f in tables["C2-T3"].facts}
+    assert tables["C2-T3"].rows[0]["freshness"] == "age days 4"
     assert "1 of 1 build guard passed" in tables["C2-T4"].caption
+
+
+def test_without_any_missing_value_one_row_says_that_no_flag_can_move() -> None:
+    inputs = make_inputs()
+    samples = {
+        role: replace(s, features={k: np.zeros(s.n) for k in s.features}) for role, s in inputs.samples.items()
+    }
+    section = data_quality(replace(inputs, samples=samples))
+    (row,) = [r for r in section.rows if r.test_id == "data.missing_psi"]
+    assert (row.segment, row.statistic, row.light, row.gating) == ("all", 0.0, Light.PASS, True)
+    assert next(b for b in section.blocks if b.id == "C2-T1").rows == ()  # type: ignore[union-attr]
+
+
+def test_a_guard_with_nothing_to_look_at_has_neither_passed_nor_failed() -> None:
+    inputs = make_inputs()
+    guards = [
+        {"name": "leak_input", "passed": True, "detail": ""},
+        {"name": "immature_labels", "passed": None, "detail": "no dates"},
+        {"name": "outcome_copy", "passed": False, "detail": "planted"},
+    ]
+    inputs = replace(inputs, dataset=dict(inputs.dataset) | {"guards": guards})
+    table = next(b for b in data_quality(inputs).blocks if b.type == "table" and b.id == "C2-T4")
+    assert [row["passed"] for row in table.rows] == ["passed", "not evaluated", "failed"]
+    assert table.caption.startswith("1 of 3 build guards passed, 1 not evaluated")
+    told = " ".join(b.text for b in development_evidence(inputs).blocks if b.type == "text")
+    assert "Failed: outcome copy; not evaluated: immature labels; passed: leak input." in told
 
 
 @pytest.mark.parametrize("n", [0, 4, 40])

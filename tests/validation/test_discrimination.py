@@ -159,3 +159,16 @@ def test_without_dates_the_hold_out_gates_and_no_vintage_is_shown():
 
 def test_it_reads_only_and_repeats_itself():
     check_pure(discrimination, make_inputs(n=1500))
+
+
+def test_bands_of_two_inputs_stand_in_where_no_segment_is_declared():
+    inputs = with_test(make_inputs(), segments={})
+    got = discrimination(inputs)
+    bands = [r for r in got.rows if " band " in r.segment]
+    assert len({r.segment.split(" band ")[0] for r in bands}) == 2
+    assert {r.light for r in bands} == {Light.INFORMATION}
+    assert not any(r.gating for r in bands)
+    assert sum(r.n for r in bands) == 2 * inputs.test.n
+    assert "proposed by the tool" in got.extras["worst_segment"]["name"]
+    assert got.so_what.startswith("The spec declares no usable segment")
+    assert not [r for r in discrimination(make_inputs()).rows if " band " in r.segment]

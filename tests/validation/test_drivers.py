@@ -42,7 +42,7 @@ def test_a_sound_model_passes_and_the_strongest_input_leads():
     assert drop.statistic > 0.05
     assert drop.ci_low > 0
     assert sum(d["share"] for d in got.extras["top"]) == pytest.approx(1.0)
-    assert {b.id for b in got.blocks if hasattr(b, "id")} == {"G1-F1", "G1-F2", "G1-T1", "G1-T2"}
+    assert {b.id for b in got.blocks if hasattr(b, "id")} == {"G1-F1", "G1-F2", "G1-T1", "G1-T2", "G1-T3"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,13 +35,13 @@ def test_the_effect_of_an_additive_input_is_its_weight() -> None:
     assert not width.gating
 
 
-def test_figures_show_margin_and_probability_and_levels_as_bars() -> None:
+def test_figures_show_the_effect_on_the_probability_and_levels_as_bars() -> None:
     section = effect_shapes(make_inputs())
     figures = [b for b in section.blocks if isinstance(b, Figure)]
-    assert [f.id for f in figures] == [f"G3-F{k}" for k in range(1, 10)]
+    assert [f.id for f in figures] == [f"G3-F{k}" for k in range(1, 6)]
     assert figures[-1].chart == "bars"
     assert set(figures[-1].series[0].x) == {"car", "debt", "home", "other"}
-    assert figures[0].caption.startswith("utilisation moves the margin")
+    assert figures[0].caption.startswith("utilisation moves the probability")
     assert all(len(f.alt) > 40 for f in figures)
 
 

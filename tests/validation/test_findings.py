@@ -52,9 +52,9 @@ def test_each_red_or_amber_gating_test_gets_one_finding() -> None:
         ("F-E2-01", "high", "cal.jeffreys"),
         ("F-E3-01", "low", "stab.psi"),
     ]
-    assert "1 more result with this light" in found[0].fact
+    assert "1 more result has this light" in found[0].fact
     assert found[0].opened == SPEC.as_of
-    assert found[0].due == "2026-09-30"
+    assert found[0].due == "2026-12-30"  # three months after the decision
     assert found[0].owner == "Ann Owner"
     assert severity_inputs(found[0], rows) == "3 x 3 x 2 = 18"
 

@@ -37,7 +37,7 @@ def spec_with(*limitations: dict[str, Any], **identity: Any) -> Any:
 def test_all_pass_and_watch_is_fit_for_use() -> None:
     opinion = propose([row("disc.auc_delong", Light.PASS), row("stab.psi", Light.WATCH)], make_spec())
     assert opinion.verdict == "Fit for use"
-    assert opinion.why == ("1 of 2 gating results passed, 1 to watch.",)
+    assert opinion.why == ("Of 2 gating results 1 is to watch, 1 passed.",)
     assert opinion.conditions == ()
 
 
@@ -70,7 +70,7 @@ def test_a_named_control_with_owner_and_expiry_conditions_a_fail() -> None:
     opinion = propose([row("disc.auc_delong", Light.FAIL)], spec_with(CONTROL | {"tests": ["disc.auc_delong"]}))
     assert opinion.verdict == "Fit with conditions"
     assert grouped_conditions(opinion.conditions) == (
-        "E1 disc.auc_delong (Fail): Cap the limit at 5 000. Owner Ann Owner, by 2027-06-30.",
+        "Cap the limit at 5 000. Owner Ann Owner, by 2027-06-30. Covers E1 disc.auc_delong (Fail).",
     )
 
 
@@ -81,6 +81,7 @@ def test_a_named_control_with_owner_and_expiry_conditions_a_fail() -> None:
         {"tests": ["stab.psi"]},
         {"tests": ["disc.auc_delong"], "expires": None},
         {"tests": ["disc.auc_delong"], "expires": "2026-06-29"},
+        {"tests": ["disc.auc_delong"], "expires": "2026-09-29"},  # the day before the decision
         {"tests": ["disc.auc_delong"], "owner": "TBD"},
         {"tests": ["disc.auc_delong"], "control": "?"},
     ],
@@ -98,7 +99,7 @@ def test_the_gating_table_conditions_a_not_evaluated_at_first_validation_only() 
     rows = [row("disc.auc_delong", Light.PASS), row("fair.air", Light.NOT_EVALUATED)]
     first = propose(rows, make_spec())
     assert first.verdict == "Fit with conditions"
-    assert first.conditions[0].expires == "2027-06-30"
+    assert first.conditions[0].expires == "2027-09-30"
     later = propose(rows, spec_with(validation_type="periodic"))
     assert later.verdict == "Unable to conclude"
     assert propose(rows, spec_with(owner="?")).verdict == "Unable to conclude"

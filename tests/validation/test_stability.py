@@ -47,7 +47,7 @@ def test_margin_shift_of_an_input_adds_up_where_inputs_are_independent() -> None
 
 
 def test_vintages_carry_a_sampling_band() -> None:
-    section = stability(make_inputs())
+    section = stability(make_inputs(40_000))
     figure = next(b for b in section.blocks if isinstance(b, Figure) and b.id == "E3-F3")
     psi_line, band = figure.series
     assert list(psi_line.x) == sorted(str(v) for v in psi_line.x)

@@ -30,6 +30,11 @@ def legend_rows(series: Sequence[Series], looks: Sequence[Look], width: float) -
     return rows
 
 
+def legend_width(row: list[tuple[Series, Look, str]]) -> float:
+    """Width of one row."""
+    return sum(_KEY + text_width(name, SMALL) + _GAP for _, _, name in row) - _GAP
+
+
 def draw_legend(canvas: Canvas, rows: list[list[tuple[Series, Look, str]]], left: float, top: float) -> None:
     """Draw the rows; ``top`` is the upper edge of the first."""
     for index, row in enumerate(rows):

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from countermark.charts.legend import MARKED_POINTS, ROW, draw_legend, legend_rows
+from countermark.charts.legend import MARKED_POINTS, ROW, draw_legend, legend_rows, legend_width
 from countermark.charts.palette import AXIS, GRID, INK, MUTED, PAPER, REFERENCE, Look, looks_for
 from countermark.charts.scales import Scale, axis_title, finite, linear_scale, log_scale
 from countermark.charts.svg import SMALL, Canvas, shorten, text_width, wrap
@@ -15,7 +15,10 @@ from countermark.records.formats import format_value
 
 FULL = 640.0
 HALF = 306.0
-_PLOT_HEIGHT = {"full": 196.0, "half": 186.0}
+_PLOT_HEIGHT = {"full": 158.0, "half": 130.0}
+_SQUARE_HEIGHT = 180.0
+"""Half figures that are read against a diagonal stay nearly square."""
+_TITLE_GAP = 14.0
 _MAX_BAND = 40
 _STRIP = 24.0
 
@@ -51,9 +54,12 @@ def draw_xy(figure: Figure) -> str:
     """
     width = FULL if figure.size == "full" else HALF
     looks = looks_for(figure.series)
+    title = shorten(axis_title(figure.y_label, figure.y_format), SMALL, width)
+    titled = text_width(title, SMALL) + _TITLE_GAP if title else 0.0
     rows = legend_rows(figure.series, looks, width)
-    top = len(rows) * ROW + (22.0 if figure.y_label else 10.0)
-    bottom = top + _PLOT_HEIGHT[figure.size]
+    beside = len(rows) == 1 and titled + legend_width(rows[0]) <= width
+    top = (0.0 if beside else len(rows) * ROW) + (22.0 if title else 10.0 + ROW * beside)
+    bottom = top + (_SQUARE_HEIGHT if _is_square(figure) else _PLOT_HEIGHT[figure.size])
     frame = _frame(figure, width, top, bottom)
     counted = _counts(figure.series)
     labels = _category_labels(frame)
@@ -62,8 +68,11 @@ def draw_xy(figure: Figure) -> str:
     printed = bool(counted) and _counts_fit(frame, counted)
     extra = 13.0 * len(counted) + 3 if printed else (_STRIP + 12.0 if counted else 0.0)
     canvas = Canvas(width, bottom + foot + extra)
-    draw_legend(canvas, rows, 0.0, 0.0)
-    _draw_axes(canvas, figure, frame, labels)
+    draw_legend(
+        canvas, rows, width - legend_width(rows[0]) if beside else 0.0, top - 9 - ROW / 2 - 3.4 if beside else 0.0
+    )
+    canvas.text((0, top - 9), title, colour=MUTED)
+    _draw_axes(canvas, frame, labels)
     _draw_series(canvas, figure, frame, looks)
     _draw_lines(canvas, figure, frame)
     if figure.x_label:
@@ -105,19 +114,20 @@ def _frame(figure: Figure, width: float, top: float, bottom: float) -> _Frame:
     return _Frame(left, right, top, bottom, x, (), y)
 
 
+def _is_square(figure: Figure) -> bool:
+    return figure.size == "half" and any(line.axis == "diagonal" for line in figure.lines)
+
+
 def _is_categorical(figure: Figure) -> bool:
     return any(isinstance(v, str) for s in figure.series for v in s.x)
 
 
-def _draw_axes(canvas: Canvas, figure: Figure, frame: _Frame, labels: list[list[str]]) -> None:
+def _draw_axes(canvas: Canvas, frame: _Frame, labels: list[list[str]]) -> None:
     y = frame.y
     grid = [((frame.left, y.at(t)), (frame.right, y.at(t))) for t in y.ticks]
     canvas.segments(grid, GRID, 0.8)
     for tick, label in zip(y.ticks, y.labels, strict=True):
         canvas.text((frame.left - 5, y.at(tick) + 3.3), label, anchor="end", colour=MUTED)
-    if figure.y_label:
-        title = shorten(axis_title(figure.y_label, figure.y_format), SMALL, canvas.width)
-        canvas.text((0, frame.top - 9), title, colour=MUTED)
     canvas.line((frame.left, frame.bottom), (frame.right, frame.bottom), AXIS, 1.0)
     if frame.x is not None:
         ticks = [((frame.x.at(t), frame.bottom), (frame.x.at(t), frame.bottom + 4)) for t in frame.x.ticks]

@@ -34,7 +34,7 @@ def read_delimited(data: bytes, options: CsvOptions, *, file: Path | str) -> pa.
         SourceError: Damaged compression, wrong encoding, empty file, header only, duplicate column
             names, or a row with too few or too many fields (with its line).
     """
-    text = _decode(_decompress(data, file), options, file)
+    text = _decode(decompress(data, file), options, file)
     _refuse_unclosed_quote(text, options, file)
     names = _header(text, options, file)
     table = _parse(text, names, options, file)
@@ -54,7 +54,12 @@ def read_delimited(data: bytes, options: CsvOptions, *, file: Path | str) -> pa.
     return pa.table(dict(zip(table.column_names, columns, strict=True)))
 
 
-def _decompress(data: bytes, file: Path | str) -> bytes:
+def decompress(data: bytes, file: Path | str) -> bytes:
+    """The bytes of a file that may be gzip-compressed.
+
+    Raises:
+        SourceError: Damaged compression.
+    """
     if not data.startswith(_GZIP):
         return data
     try:

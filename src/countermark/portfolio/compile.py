@@ -15,7 +15,8 @@ from countermark.config.semantics import SEMANTICS, library_versions
 from countermark.config.source import Source
 from countermark.config.spec import ModelSpec
 from countermark.errors import ConfigError, StaleError
-from countermark.portfolio.dag import model_dvc, model_stages, portfolio_dvc, source_dvc, source_files
+from countermark.portfolio.dag import ORDERED, model_dvc, model_stages, portfolio_dvc, source_dvc, source_files
+from countermark.records.digest import digest_of
 
 HEADER = "# Written by 'countermark compile' from conf/. Edit conf/, not this file.\n"
 _SOURCE_LIBRARIES = ("pandas", "pyarrow")
@@ -52,9 +53,11 @@ def compile_bank(root: Path) -> Compiled:
         files[f"models/{name}/params.yaml"] = _dump(model_params(spec, bank))
         files[f"models/{name}/dvc.yaml"] = _dump(model_dvc_file(root, loaded))
     for source_name, (source, _) in sorted(sources.items()):
+        resolved = source.model_dump(mode="json")
         files[f"sources/{source_name}/params.yaml"] = _dump(
             {
-                "source": source.model_dump(mode="json"),
+                "source": resolved,
+                "order": _order_digest(resolved),
                 "semantics": {"contracts": SEMANTICS["contracts"]},
                 "libraries": library_versions(_SOURCE_LIBRARIES),
             }
@@ -89,12 +92,29 @@ def model_params(spec: ModelSpec, bank: Bank) -> dict[str, Any]:
     stages = model_stages(spec)
     rooms = sorted({room for stage in stages for room in stage.rooms})
     libraries = {library for stage in stages for library in stage.libraries}
+    resolved = spec.model_dump(mode="json")
     return {
-        "spec": spec.model_dump(mode="json"),
+        "spec": resolved,
+        "order": {key: _order_digest(resolved[key]) for key in ORDERED},
         "bank": {"paper": bank.paper},
         "semantics": {room: SEMANTICS[room] for room in rooms},
         "libraries": library_versions(libraries),
     }
+
+
+def _order_digest(value: Any) -> str:
+    return digest_of(_order(value))[:12]
+
+
+def _order(value: Any) -> Any:
+    """Keys of every mapping in their order, as lists: what a comparison of mappings does not see."""
+    match value:
+        case dict():
+            return [[key, _order(inner)] for key, inner in value.items()]
+        case list():
+            return [_order(inner) for inner in value]
+        case _:
+            return None
 
 
 def write(root: Path, compiled: Compiled) -> tuple[str, ...]:

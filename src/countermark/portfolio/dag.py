@@ -12,6 +12,12 @@ OUT = "models/{model}/out"
 REPORT = "reports/{model}"
 
 _SCORE_KEYS = ("kind", "features", "outcome", "learner", "tuning", "calibration", "grades", "policy.seed")
+_EVIDENCE_ROOMS = ("contracts", "features", "metrics", "scoring", "training", "validation")
+_EVIDENCE_LIBRARIES = (
+    "catboost", "duckdb", "numba", "numpy", "optbinning", "optuna", "ortools", "pandas", "pandera", "pyarrow",
+    "scikit-learn", "scipy", "statsmodels",
+)  # fmt: skip
+"""Everything that made the numbers, from the contract on: the evidence prints it, and a pack's digests bind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,12 @@ class Stage:
     effect: str
 
 
+ORDERED = (
+    "source", "contract", "table_contracts", "feature_views", "features", "learner", "tuning", "challenger", "fairness",
+    "decision", "policy",
+)  # fmt: skip
+"""Keys of the spec that hold mappings whose keys people choose, and whose order results may depend on."""
+
 CHECKED = OUT + "/spec.checked"
 
 STAGES: tuple[Stage, ...] = (
@@ -47,14 +59,14 @@ STAGES: tuple[Stage, ...] = (
         (OUT + "/accepted", OUT + "/quarantine.parquet", OUT + "/contract.json"),
         ("source", "contract", "table_contracts"),
         ("contracts",),
-        ("pandas", "pandera", "pyarrow"),
+        ("numpy", "pandas", "pandera", "pyarrow"),
         "scores",
     ),
     Stage(
         "dataset",
-        (CHECKED, OUT + "/accepted"),
+        (CHECKED, OUT + "/accepted", OUT + "/contract.json"),
         (OUT + "/dataset.parquet", OUT + "/protected.parquet", OUT + "/dataset.json"),
-        ("kind", "source", "data", "outcome", "features", "feature_views", "split", "fairness", "contract"),
+        ("name", "kind", "source", "data", "outcome", "features", "feature_views", "split", "fairness", "contract"),
         ("contracts", "features", "training"),
         ("duckdb", "numpy", "pandas", "pyarrow"),
         "scores",
@@ -65,7 +77,7 @@ STAGES: tuple[Stage, ...] = (
         (OUT + "/scorer.json", OUT + "/training.json"),
         _SCORE_KEYS,
         ("training", "scoring", "metrics"),
-        ("catboost", "numpy", "optbinning", "optuna", "scikit-learn", "scipy"),
+        ("catboost", "numba", "numpy", "optbinning", "optuna", "ortools", "pandas", "scikit-learn", "scipy"),
         "scores",
     ),
     Stage(
@@ -74,7 +86,7 @@ STAGES: tuple[Stage, ...] = (
         (OUT + "/challenger.json", OUT + "/challenger_training.json"),
         (*_SCORE_KEYS, "challenger"),
         ("training", "scoring", "metrics"),
-        ("catboost", "numpy", "optbinning", "scikit-learn", "scipy"),
+        ("catboost", "numba", "numpy", "optbinning", "ortools", "pandas", "scikit-learn", "scipy"),
         "evidence",
     ),
     Stage(
@@ -122,8 +134,8 @@ STAGES: tuple[Stage, ...] = (
             "decision",
             "policy",
         ),
-        ("metrics", "scoring", "validation"),
-        ("numba", "numpy", "scikit-learn", "scipy", "statsmodels"),
+        _EVIDENCE_ROOMS,
+        _EVIDENCE_LIBRARIES,
         "evidence",
     ),
     Stage(
@@ -137,8 +149,8 @@ STAGES: tuple[Stage, ...] = (
         ),
         (REPORT + "/pack.json",),
         ("*",),
-        ("validation",),
-        (),
+        _EVIDENCE_ROOMS,
+        _EVIDENCE_LIBRARIES,
         "document",
     ),
     Stage(
@@ -156,6 +168,11 @@ STAGES: tuple[Stage, ...] = (
 def stage_named(name: str) -> Stage:
     """The stage of that name."""
     return next(stage for stage in STAGES if stage.name == name)
+
+
+def ordered_keys(stage: Stage) -> tuple[str, ...]:
+    """Keys of the spec whose inner order the stage may depend on: DVC compares mappings without their order."""
+    return tuple(key for key in stage.params if key in ORDERED)
 
 
 def fill(template: str, spec: ModelSpec) -> str:
@@ -198,13 +215,13 @@ def model_dvc(
             deps = sorted(conf_files)
         if spec.challenger is None:
             deps = [dep for dep in deps if not dep.endswith("challenger.json")]
-        if stage.name == "evidence" and baseline is not None:
+        if stage.name in ("evidence", "pack") and baseline is not None:
             deps.append(baseline)
         if not has_narrative:
             deps = [dep for dep in deps if not dep.endswith(".md")]
-        params = [f"spec.{key}" for key in stage.params]
+        params = [f"spec.{key}" for key in stage.params] + [f"order.{key}" for key in ordered_keys(stage)]
         if stage.params == ("*",):
-            params = ["spec"]
+            params = ["spec", "order"]
         params += [f"semantics.{room}" for room in stage.rooms]
         params += [f"libraries.{library}" for library in stage.libraries]
         if stage.name == "render":
@@ -232,6 +249,7 @@ def source_dvc(source: Source) -> dict[str, Any]:
                     {
                         f"sources/{source.name}/params.yaml": [
                             "source",
+                            "order",
                             "semantics.contracts",
                             "libraries.pandas",
                             "libraries.pyarrow",

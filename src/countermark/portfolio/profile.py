@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 
 from countermark.config.source import CsvOptions
 from countermark.contracts.coercion import to_number
-from countermark.contracts.delimited import read_delimited
+from countermark.contracts.delimited import decompress, read_delimited
 from countermark.contracts.tables import read_table
 from countermark.errors import SourceError
 
@@ -36,6 +37,7 @@ _NULL_WORDS = ("", "NA", "N/A", "n/a", "nan", "NaN", "NULL", "null", "None", "#N
 _DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?.*)?$"
 _MAX_LEVELS = 50
 _AGE_BANDS = (0.0, 25.0, 35.0, 45.0, 55.0, 65.0)
+_OLDEST = 125.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def profile_file(path: Path) -> FileProfile:
             data = path.read_bytes()
         except PermissionError:
             raise SourceError("no permission to read this file", file=path, hint="check its mode and owner") from None
-        options = CsvOptions(delimiter=_delimiter(data, path), encoding=_encoding(data))
+        plain = decompress(data, path)
+        options = CsvOptions(delimiter=_delimiter(plain), encoding=_encoding(plain))
         table, form = read_delimited(data, options, file=path), "csv"
         nulls = _null_words(table)
         options = options.model_copy(update={"null_values": nulls})
@@ -140,9 +143,12 @@ def outcome_values(profile: FileProfile, name: str) -> tuple[Any, Any] | None:
     column = profile.column(name)
     if column.distinct != 2:
         return None
-    counts = pc.value_counts(profile.table.column(name).drop_null()).to_pylist()
-    pair = sorted(counts, key=lambda item: (item["counts"], str(item["values"])))
-    values = [_typed(item["values"], column.type) for item in pair]
+    counts: dict[Any, int] = {}
+    for value in profile.table.column(name).drop_null().to_pylist():
+        if not isinstance(value, float) or math.isfinite(value):
+            typed = _typed(value, column.type)
+            counts[typed] = counts.get(typed, 0) + 1
+    values = sorted(counts, key=lambda value: (counts[value], str(value)))
     for positive, negative in ((1, 0), ("yes", "no"), ("true", "false"), ("bad", "good"), ("y", "n")):
         lowered = [str(v).lower().removesuffix(".0") for v in values]
         if sorted(lowered) == sorted((str(positive), str(negative))):
@@ -177,19 +183,30 @@ def protected_attribute(column: str) -> str | None:
     return next((meaning for word, meaning in _PROTECTED.items() if word in words), None)
 
 
-def age_bands() -> tuple[float, ...]:
-    """Lower edges of the age bands that a scaffold proposes."""
-    return _AGE_BANDS
+def protected_bands(profile: FileProfile, name: str) -> tuple[float, ...]:
+    """Lower edges of bands for a numeric protected column: ages in years by decade, anything else by quarter."""
+    column = profile.column(name)
+    low, high = column.minimum or 0.0, column.maximum or 0.0
+    if low >= 0 and _AGE_BANDS[1] < high <= _OLDEST:
+        return tuple(edge for edge, after in pairwise((*_AGE_BANDS, math.inf)) if edge < high and after > low)
+    numbers = np.sort(to_number(profile.table.column(name))[0].drop_null().to_numpy())
+    quarters = [float(numbers[len(numbers) * k // 4]) for k in range(4)]
+    return tuple(sorted(set(quarters)))
 
 
 def _column(name: str, values: pa.ChunkedArray) -> ColumnProfile:
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_finite(values), values, None)
     missing = values.null_count
     present = values.drop_null()
     distinct = int(pc.count_distinct(present).as_py())
     kind = _type(present)
     if kind in ("integer", "number"):
-        numbers = np.asarray(to_number(present)[0].to_numpy(), dtype=np.float64)
-        return ColumnProfile(name, kind, missing, distinct, (), float(numbers.min()), float(numbers.max()))
+        numbers = np.asarray(to_number(present)[0].drop_null().to_numpy(), dtype=np.float64)
+        if kind == "number" or not pa.types.is_integer(present.type):
+            distinct = int(np.unique(numbers).size) if numbers.size else 0  # '1', '01' and '1.0' are one number
+        low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (None, None)
+        return ColumnProfile(name, kind, missing, distinct, (), low, high)
     levels: tuple[str, ...] = ()
     if kind in ("text", "boolean") and distinct <= _MAX_LEVELS:
         levels = tuple(sorted(str(v) for v in pc.unique(present).to_pylist()))
@@ -208,8 +225,10 @@ def _type(present: pa.ChunkedArray) -> ColumnType:
     if pa.types.is_date(present.type) or pa.types.is_timestamp(present.type):
         return "date"
     text = present.cast(pa.string())
-    if pc.all(pc.match_substring_regex(text, r"^[+-]?\d{1,18}$")).as_py():
+    if pc.all(pc.match_substring_regex(text, r"^[+-]?\d{1,15}$")).as_py():
         return "integer"
+    if pc.all(pc.match_substring_regex(text, r"^[+-]?\d+$")).as_py():
+        return "text"  # more digits than a double holds: an account number, not a quantity
     if pc.all(pc.match_substring_regex(text, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")).as_py():
         return "number"
     if pc.all(pc.match_substring_regex(text, _DATE)).as_py():
@@ -247,17 +266,14 @@ def _null_words(table: pa.Table) -> tuple[str, ...]:
     return ("", *(word for word in _NULL_WORDS[1:] if word in found))
 
 
-def _delimiter(data: bytes, path: Path) -> str:
-    head = gzip.decompress(data) if path.name.endswith(".gz") else data
-    first = head.split(b"\n", 1)[0].decode("utf-8", "replace")
+def _delimiter(data: bytes) -> str:
+    first = data.split(b"\n", 1)[0].decode("utf-8", "replace")
     return max((",", ";", "\t", "|"), key=first.count)
 
 
 def _encoding(data: bytes) -> Literal["utf-8", "utf-8-sig", "latin-1"]:
     if data.startswith(b"\xef\xbb\xbf"):
         return "utf-8-sig"
-    if data.startswith(b"\x1f\x8b"):
-        return "utf-8"
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:

@@ -16,18 +16,19 @@ from countermark.features.groups import band_names
 from countermark.portfolio.profile import (
     ColumnProfile,
     FileProfile,
-    age_bands,
     guess_outcome,
     outcome_values,
     plain_name,
     profile_file,
     protected_attribute,
+    protected_bands,
     unique_names,
 )
 from countermark.records.digest import file_digest
 
 _BINARY_KINDS = ("pd", "fraud", "aml", "propensity")
 _SMALL = 2000
+_WRITTEN = (("model", ".yaml"), ("source", ".yaml"), ("contract", ".yaml"), ("decision", ".yaml"), ("model", ".md"))
 _OPEN = "Unanswered"
 
 
@@ -67,7 +68,8 @@ def scaffold_model(root: Path, request: Request, narrative: Mapping[str, str]) -
         ConfigError: The model exists, or the outcome cannot be told.
         SourceError: The file cannot be read.
     """
-    for relative in (f"conf/model/{request.name}.yaml", f"conf/source/{request.name}.yaml"):
+    for group, ending in _WRITTEN:
+        relative = f"conf/{group}/{request.name}{ending}"
         if (root / relative).exists():
             raise ConfigError(
                 f"'{relative}' exists already", expected="a new name", hint="choose another name", file=relative
@@ -279,8 +281,8 @@ class _Plan:
             column = self.profile.column(column_name)
             attribute: dict[str, Any] = {"column": self.names[column_name], "provenance": f"{_OPEN}: who recorded it?"}
             if column.type in ("integer", "number") and column.distinct > 12:
-                edges = [edge for edge in age_bands() if edge < (column.maximum or 0.0)]
-                attribute |= {"bands": edges, "reference": band_names(tuple(edges))[len(edges) // 2]}
+                edges = protected_bands(self.profile, column_name)
+                attribute |= {"bands": list(edges), "reference": band_names(edges)[len(edges) // 2]}
             else:
                 attribute["reference"] = _commonest(self.profile, column_name)
             key, count = meaning, 2
@@ -334,6 +336,15 @@ def _outcome(profile: FileProfile, request: Request) -> str:
                 got=f"'{request.outcome}'",
                 file=request.data,
             )
+        distinct = profile.column(match[0]).distinct
+        if distinct < 2:
+            raise ConfigError(
+                f"the outcome '{match[0]}' does not vary",
+                expected="at least two values",
+                got=f"{distinct} in {profile.rows} rows",
+                hint="say which column is the outcome: --outcome COLUMN",
+                file=request.data,
+            )
         return match[0]
     found = guess_outcome(profile)
     if found is None:
@@ -385,9 +396,22 @@ class _Compact(yaml.SafeDumper):
         return node
 
 
+def _escaped(value: Any) -> Any:
+    """Text values with ``${`` escaped: composition would take it for a reference. Keys are not looked at."""
+    match value:
+        case str():
+            return value.replace("${", "\\${")
+        case dict():
+            return {key: _escaped(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_escaped(inner) for inner in value]
+        case _:
+            return value
+
+
 def _text(document: Mapping[str, Any], title: str) -> str:
     body = ""
-    for key, value in document.items():
+    for key, value in _escaped(dict(document)).items():
         chunk = yaml.dump({key: value}, Dumper=_Compact, sort_keys=False, width=160, allow_unicode=True)
         if chunk.startswith("{"):
             inner = yaml.dump(value, Dumper=_Compact, sort_keys=False, width=160, allow_unicode=True)

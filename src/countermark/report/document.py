@@ -17,6 +17,7 @@ from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
 from countermark.charts.figure import draw
+from countermark.charts.svg import shorten
 from countermark.errors import ReportError
 from countermark.records.evidence import Figure, Pack
 from countermark.records.lights import Light
@@ -24,15 +25,17 @@ from countermark.report.attachments import AttachedFile, attached_files
 from countermark.report.portfolio import PortfolioPage
 from countermark.report.portfolio_page import MOST_MODELS, PAGE_FITS, portfolio_context
 from countermark.report.prose import anchor_of, linked
-from countermark.report.summary_page import FITS, SummaryView, full_texts, summary_view
+from countermark.report.summary_page import FITS, SummaryView, summary_view
 from countermark.report.tables import A4, LETTER, light_chip, severity_chip
 from countermark.report.tagging import finish
 from countermark.report.text_safety import breakable, printable
-from countermark.report.views import PackViews, PartView
+from countermark.report.views import BlockView, PackViews, PartView, widened
 
 Paper: TypeAlias = Literal["a4", "letter"]
 _SIZES: dict[Paper, tuple[str, str]] = {"a4": ("A4", "A4 landscape"), "letter": ("letter", "letter landscape")}
 _VARIANT = "pdf/a-3a"
+_ENTRY_ROOM = (7.8, 385.0)
+"""Size of the lists of figures and tables and the width of one entry, in points."""
 LEGEND = (
     (Light.PASS, "The limit is met and the test had power, or the interval lies inside the limit."),
     (Light.WATCH, "Between the limits, or the interval straddles the limit."),
@@ -75,16 +78,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=False,
     )
-    env.filters.update(
-        printable=printable, breakable=breakable, anchor=anchor_of, clause=first_clause, severity=severity_chip
-    )
+    env.filters.update(printable=printable, breakable=breakable, anchor=anchor_of, severity=severity_chip)
     return env
 
 
 def first_clause(caption: str) -> str:
     """The claim of a caption, without the sample in brackets: for lists of figures and tables."""
-    claim = re.sub(r"\s*\([^()]*\)\.?$", "", caption).rstrip(".")
-    return claim if len(claim) <= 110 else claim[:109].rstrip() + "…"
+    return re.sub(r"\s*\([^()]*\)\.?$", "", caption).rstrip(".")
 
 
 def pack_pdf(pack: Pack, pack_bytes: bytes, paper: Paper) -> tuple[bytes, int]:
@@ -95,7 +95,7 @@ def pack_pdf(pack: Pack, pack_bytes: bytes, paper: Paper) -> tuple[bytes, int]:
     Returns:
         The PDF and its number of pages.
     """
-    figures = {b.id: draw_printable(b) for s in pack.sections for b in s.blocks if isinstance(b, Figure)}
+    figures = {b.id: draw_printable(b) for s in pack.sections for b in widened(s.blocks) if isinstance(b, Figure)}
     views = PackViews(pack, LETTER if paper == "letter" else A4)
     files = attached_files(pack, pack_bytes)
     env = environment()
@@ -200,15 +200,31 @@ def _fitting_summary(
     sheets: list[weasyprint.CSS],
     fonts: FontConfiguration,
 ) -> SummaryView:
-    """The first density at which page 2 is one page."""
+    """The most generous density at which page 2 is one page, found by halving."""
     template = env.get_template("summary.html.j2")
-    for fit in FITS:
-        view = summary_view(pack, fit, views.anchors)
+    found: SummaryView | None = None
+    low, high = 0, len(FITS)
+    while low < high:
+        middle = (low + high) // 2
+        view = summary_view(pack, FITS[middle], views.anchors)
         body = template.render({**context, "summary": view})
         html = f'<!DOCTYPE html><html lang="en"><title>A2</title><body>{Markup(body)}'
-        if len(_layout(html.replace('href="#', 'data-x="#'), {}, sheets, fonts).pages) == 1:
-            return view
-    raise ReportError("the committee summary does not fit one page", hint="shorten the texts of the summary")
+        pages = _layout(html.replace('href="#', 'data-x="#'), {}, sheets, fonts).pages
+        if len(pages) == 1:
+            found, high = view.with_air(_free_height(pages[0])), middle
+        else:
+            low = middle + 1
+    if found is None:
+        raise ReportError("the committee summary does not fit one page", hint="shorten the texts of the summary")
+    return found
+
+
+def _free_height(page: weasyprint.Page) -> float:
+    """Height that is left under the text of a page, in points."""
+    sheet = page._page_box
+    root = sheet.children[0]
+    left: float = sheet.content_box_y() + sheet.height - root.position_y - root.margin_height()
+    return left * 0.75
 
 
 def _context(pack: Pack, views: PackViews, files: tuple[AttachedFile, ...]) -> dict[str, Any]:
@@ -235,13 +251,26 @@ def _context(pack: Pack, views: PackViews, files: tuple[AttachedFile, ...]) -> d
         ],
         "who": " · ".join([_cut(name), *(part for part in known if part), f"data as of {pack.as_of}"]),
         "parts": parts,
-        "figures": [b for b in blocks if b.type == "figure"],
-        "tables": [b for b in blocks if b.type in ("table", "facts", "empty")],
+        "contents": _halves(parts),
+        "figures": [_entry(b) for b in blocks if b.type == "figure"],
+        "tables": [_entry(b) for b in blocks if b.type in ("table", "facts", "empty")],
         "legend": [(light_chip(light), meaning) for light, meaning in LEGEND],
         "files": files,
-        "full_texts": full_texts(pack),
         "has_a3": _has_section(parts, "A3"),
     }
+
+
+def _halves(parts: tuple[PartView, ...]) -> tuple[tuple[PartView, ...], ...]:
+    """Two columns of parts for the contents, as even as their entries allow."""
+    lengths = [len(part.sections) + 1.6 for part in parts]
+    after = min(range(len(parts) + 1), key=lambda k: (abs(sum(lengths[:k]) - sum(lengths[k:])), -k))
+    return parts[:after], parts[after:]
+
+
+def _entry(block: BlockView) -> tuple[str, str, Markup]:
+    """One line of the list of figures or tables."""
+    claim = shorten(printable(first_clause(block.plain_caption)), *_ENTRY_ROOM)
+    return block.label, block.anchor, Markup.escape(claim)
 
 
 def _told(identity: Mapping[str, Any], key: str) -> str:

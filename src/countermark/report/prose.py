@@ -11,14 +11,14 @@ from markupsafe import Markup
 
 from countermark.report.text_safety import breakable, printable
 
-_EVIDENCE = re.compile(r"\b(?:[A-J]\d{1,2}-[FT]\d{1,3}|[A-J]\d{1,2})\b")
-_FINDING = re.compile(r"(?<![\w-])[A-Z]{1,3}-\d{1,5}\b")
+_EVIDENCE = re.compile(r"(?<![\w-])(?:[A-J]\d{1,2}-[FT]\d{1,3}|[A-J]\d{1,2})\b")
+_FINDING = re.compile(r"(?<![\w-])[A-Z]{1,3}-(?:[A-J]\d{1,2}-)?\d{1,5}\b")
 
 
 def linked(text: object, anchors: Collection[str]) -> Markup:
     """Escaped text in which section codes, evidence ids and finding ids are links, if they exist here."""
-    html = str(breakable(text))
-    for pattern in (_EVIDENCE, _FINDING):
+    html = str(breakable(text, prose=True))
+    for pattern in (_FINDING, _EVIDENCE):
         html = _outside_tags(html, pattern, anchors)
     return Markup(html)
 

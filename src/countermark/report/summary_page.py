@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -33,15 +33,30 @@ class Fit:
     lights: int = 48
 
 
+_ALL = 10_000
 FITS: tuple[Fit, ...] = (
-    Fit("roomy", 10_000, 10_000),
-    Fit("dense", 10_000, 10_000),
-    Fit("dense", 240, 5),
-    Fit("tight", 170, 4),
-    Fit("tight", 90, 3, 39),
+    Fit("airy", _ALL, _ALL),
+    Fit("roomy", _ALL, _ALL),
+    Fit("dense", _ALL, _ALL),
+    Fit("tight", _ALL, _ALL),
+    Fit("tight", 420, 8),
+    Fit("tight", 340, 6),
+    Fit("tight", 280, 6),
+    Fit("tight", 230, 5),
+    Fit("tight", 190, 5),
+    Fit("tight", 150, 4),
+    Fit("tight", 120, 4),
+    Fit("tight", 90, 3),
+    Fit("tight", 70, 2, 39),
     Fit("tight", 40, 1, 18),
 )
-"""Tried in order until the page holds; the last always does."""
+"""From the most generous to the one that always holds; type shrinks before a text is cut."""
+GAPS = {"airy": 9.0, "roomy": 7.5, "dense": 5.5, "tight": 3.8}
+"""White space above each block of page 2, in points, before what is left over is shared out."""
+_BLOCKS, _MOST_AIR, _RESERVE = 7, 12.0, 6.0
+MOST_UNCUT = 14
+_UNCUT_ROOM = 2_600
+_NOTE = 60
 
 
 _WORST_FIRST = (Light.FAIL, Light.NOT_EVALUATED, Light.WATCH, Light.PASS, Light.INFORMATION)
@@ -60,6 +75,7 @@ class KeyRow:
     limit: Markup
     light: Markup
     note: Markup
+    absent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +83,9 @@ class SummaryView:
     """Page 2 as the template needs it."""
 
     css: str
+    gap: float
+    reasons_share: float
+    open_share: float
     opinion: str
     decision_asked: Markup
     decide_by: str
@@ -82,78 +101,114 @@ class SummaryView:
     top_findings: tuple[Markup, ...]
     reproduce: Markup
     signature_status: Markup
-    cut: bool
+    uncut: tuple[tuple[str, Markup], ...]
+    uncut_more: int
+
+    def with_air(self, free: float) -> SummaryView:
+        """The same page with a free height, in points, shared out between its blocks."""
+        extra = max(0.0, min(_MOST_AIR, (free - _RESERVE) / _BLOCKS))
+        return replace(self, gap=round(self.gap + extra, 1))
 
 
 class _Cutter:
-    """Shortens texts and lists to a fit and remembers whether it had to."""
+    """Shortens texts and lists to a fit and remembers what it cut."""
 
     def __init__(self, fit: Fit, anchors: Collection[str]) -> None:
         self.fit = fit
         self.anchors = anchors
-        self.cut = False
+        self.cut: list[tuple[str, str]] = []
 
-    def short(self, text: str, share: float = 1.0) -> str:
+    def short(self, label: str, text: str, share: float = 1.0) -> str:
         limit = max(12, int(self.fit.line * share))
         if len(text) <= limit:
             return text
-        self.cut = True
+        self.cut.append((label, text))
         return text[: limit - 1].rstrip() + "…"
 
-    def line(self, text: str, share: float = 1.0) -> Markup:
-        return linked(self.short(text, share), self.anchors)
+    def line(self, label: str, text: str, share: float = 1.0) -> Markup:
+        return linked(self.short(label, text, share), self.anchors)
 
-    def lines(self, texts: Sequence[str], share: float = 1.0) -> tuple[Markup, ...]:
-        shown = [self.line(text, share) for text in texts[: self.fit.items]]
-        if len(texts) > len(shown):
-            self.cut = True
-            shown.append(Markup("and {} more").format(len(texts) - len(shown)))
+    def lines(self, label: str, texts: Sequence[str], share: float = 1.0) -> tuple[Markup, ...]:
+        shown = [self.line(label, text, share) for text in texts[: self.fit.items]]
+        left = texts[len(shown) :]
+        if left:
+            self.cut.extend((label, text) for text in left)
+            shown.append(Markup("and {} more").format(len(left)))
         return tuple(shown)
+
+    def uncut(self) -> tuple[tuple[tuple[str, Markup], ...], int]:
+        """What was cut, in full, as far as half a page holds it, and how many texts are left."""
+        shown, room = [], _UNCUT_ROOM
+        for label, text in self.cut[:MOST_UNCUT]:
+            if len(text) > room:
+                break
+            room -= len(text)
+            shown.append((label, linked(text, self.anchors)))
+        return tuple(shown), len(self.cut) - len(shown)
 
 
 def summary_view(pack: Pack, fit: Fit, anchors: Collection[str]) -> SummaryView:
-    """Page 2 at one density. Whatever is cut is printed in full under A2 in the body."""
+    """Page 2 at one density. Whatever is cut is printed in full after the contents."""
     summary, cutter = pack.summary, _Cutter(fit, anchors)
-    strip = _strip(summary.strip, fit.lights)
+    line, lines = cutter.line, cutter.lines
     counts = tuple(
         (SEVERITY_SIGNS[level], level.capitalize(), summary.findings_count.get(level, 0)) for level in SEVERITY_SIGNS
     )
-    statements = (
-        ("Gain over the simple scorecard", cutter.line(summary.gain_over_simple)),
-        ("Worst segment", cutter.line(summary.worst_segment)),
-        ("Smallest detectable deterioration", cutter.line(summary.smallest_detectable)),
-        ("Data", cutter.line(f"As of {summary.as_of}. {summary.matured_share}")),
+    texts = (
+        ("Gain over the simple scorecard", summary.gain_over_simple),
+        ("Worst segment", summary.worst_segment),
+        ("Smallest detectable deterioration", summary.smallest_detectable),
+        ("Data", f"As of {summary.as_of}. {summary.matured_share}"),
     )
-    view = SummaryView(
+    fields = {
+        "decision_asked": line("Decision asked", summary.decision_asked),
+        "change_class": line("Change class", summary.change_class, 0.5),
+        "why": lines("Why", summary.why),
+        "conditions": lines("Conditions", summary.conditions),
+        "key_numbers": tuple(_key_row(key, cutter, anchors) for key in summary.key_numbers),
+        "statements": tuple((label, line(label, text)) for label, text in texts),
+        "not_evaluated": lines("Not evaluated", summary.not_evaluated, 0.7),
+        "restrictions": lines("Restrictions", summary.restrictions, 0.7),
+        "top_findings": lines("Findings", summary.top_findings),
+    }
+    reproduce = breakable(cutter.short("Reproduce", summary.reproduce))
+    signature = line("Signature", summary.signature_status, 0.5)
+    uncut, more = cutter.uncut()
+    return SummaryView(
         css=fit.css,
+        gap=GAPS[fit.css],
+        reasons_share=_left_share(summary.why, summary.conditions),
+        open_share=_left_share(summary.not_evaluated, summary.restrictions),
         opinion=summary.opinion,
-        decision_asked=cutter.line(summary.decision_asked),
         decide_by=summary.decide_by or "no date set",
-        change_class=cutter.line(summary.change_class, 0.5),
-        why=cutter.lines(summary.why),
-        conditions=cutter.lines(summary.conditions),
-        strip=tuple(
-            (
-                code,
-                anchor_of(code) if anchor_of(code) in anchors else "",
-                breakable(title if len(title) <= 24 else f"{title[:23]}…"),
-                light_chip(light),
-            )
-            for code, title, light in strip
-        ),
-        key_numbers=tuple(_key_row(key, cutter, anchors) for key in summary.key_numbers),
-        statements=statements,
-        not_evaluated=cutter.lines(summary.not_evaluated, 0.7),
-        restrictions=cutter.lines(summary.restrictions, 0.7),
+        strip=_tiles(_strip(summary.strip, fit.lights), anchors),
         findings_count=counts,
-        top_findings=cutter.lines(summary.top_findings),
-        reproduce=breakable(cutter.short(summary.reproduce)),
-        signature_status=cutter.line(summary.signature_status, 0.5),
-        cut=False,
+        reproduce=reproduce,
+        signature_status=signature,
+        uncut=uncut,
+        uncut_more=more,
+        **fields,
     )
-    if cutter.cut or len(summary.strip) > len(strip):
-        return SummaryView(**{**{name: getattr(view, name) for name in view.__slots__}, "cut": True})
-    return view
+
+
+def _left_share(left: Sequence[str], right: Sequence[str]) -> float:
+    """Width of the left of two columns in per cent, after what each has to say."""
+    a, b = (sum(max(40, len(text)) for text in texts[:8]) for texts in (left, right))
+    return round(min(64.0, max(34.0, 97.0 * (a + 60) / (a + b + 120))), 1)
+
+
+def _tiles(
+    strip: Sequence[tuple[str, str, Light]], anchors: Collection[str]
+) -> tuple[tuple[str, str, Markup, Markup], ...]:
+    return tuple(
+        (
+            code,
+            anchor_of(code) if anchor_of(code) in anchors else "",
+            breakable(title if len(title) <= 24 else f"{title[:23]}…"),
+            light_chip(light),
+        )
+        for code, title, light in strip
+    )
 
 
 def _strip(strip: Sequence[tuple[str, str, Light]], most: int) -> list[tuple[str, str, Light]]:
@@ -166,43 +221,23 @@ def _strip(strip: Sequence[tuple[str, str, Light]], most: int) -> list[tuple[str
 
 def _key_row(key: KeyNumber, cutter: _Cutter, anchors: Collection[str]) -> KeyRow:
     anchor = anchor_of(key.section)
+    note = key.note or ""
+    if len(note) > _NOTE:
+        cutter.cut.append((key.label, note))
+        note = note[: _NOTE - 1].rstrip() + "…"
     return KeyRow(
-        label=breakable(cutter.short(key.label, 0.5)),
+        label=breakable(cutter.short("Key number", key.label, 0.5)),
         anchor=anchor if anchor in anchors else "",
         section=key.section,
         value=_finite(key.value, key),
         interval=format_interval(key.ci_low, key.ci_high, key.format),
         previous=_finite(key.previous, key),
-        limit=breakable(cutter.short(key.limit or "no limit", 0.5)),
+        limit=breakable(cutter.short(f"Limit, {key.label}", key.limit or "no limit", 0.5)),
         light=light_chip(key.light),
-        note=breakable(cutter.short(key.note or "", 0.5)),
+        note=breakable(note),
+        absent=bool(note) and key.value is None and key.previous is None,
     )
 
 
 def _finite(value: float | None, key: KeyNumber) -> str:
     return ABSENT if value is None or not math.isfinite(value) else format_value(value, key.format)
-
-
-def full_texts(pack: Pack) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Every text of the summary, uncut, for the body."""
-    summary = pack.summary
-    return (
-        ("Decision asked", (summary.decision_asked,)),
-        ("Change class", (summary.change_class,)),
-        ("Why", summary.why),
-        ("Conditions", summary.conditions),
-        ("Gain over the simple scorecard", (summary.gain_over_simple,)),
-        ("Worst segment", (summary.worst_segment,)),
-        ("Smallest detectable deterioration", (summary.smallest_detectable,)),
-        ("Share of labels matured", (summary.matured_share,)),
-        ("Gating tests not evaluated", summary.not_evaluated),
-        ("Restrictions", summary.restrictions),
-        ("Top findings", summary.top_findings),
-        (
-            "Section lights",
-            tuple(f"{code} {title}: {light.glyph} {light.word}" for code, title, light in summary.strip),
-        ),
-        ("Key numbers", tuple(f"{k.label}: {k.limit or 'no limit'}. {k.note or ''}" for k in summary.key_numbers)),
-        ("Reproduce", (summary.reproduce,)),
-        ("Signature", (summary.signature_status,)),
-    )

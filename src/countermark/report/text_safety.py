@@ -15,10 +15,12 @@ from markupsafe import Markup, escape
 
 TEXT_FONT = "Inter-Regular.ttf"
 
-_BREAK_AFTER = re.compile(r"(?<=[_./=,:;|])(?=\w)|(?<=[a-z])(?=[A-Z])")
+_BREAK_AFTER = re.compile(r"(?<=[_/=:;|])(?=\w)|(?<=[.,])(?=[^\W\d])|(?<=[a-z])(?=[A-Z])")
 _THOUSANDS = re.compile(r"(?<=\d)[ \u00a0](?=\d{3}(?!\d))")
 _UNIT = re.compile(r"(?<=\d) (?=%)|(?<=[nND] [=<>≤≥]) (?=\d)|(?<=\b[nNDp]) (?=[=<>≤≥] ?\d)")
+_MARK = re.compile(r"(?<=\S) (?=\*$)")
 _LONG_WORD = re.compile(r"\S{13,}")
+_LONG_IN_PROSE = re.compile(r"\S{28,}")
 
 
 @functools.cache
@@ -47,15 +49,21 @@ def _code_point(match: re.Match[str]) -> str:
     return f"[U+{ord(match.group()):04X}]"
 
 
-def breakable(text: object) -> Markup:
-    """Escaped text whose long words may break after ``_ . / = , : ; |``."""
+def breakable(text: object, *, prose: bool = False) -> Markup:
+    """Escaped text whose long words may break after ``_ . / = , : ; |``, in prose only very long ones."""
     escaped = str(escape(printable(_kept_together(str(text)))))
-    return Markup(_LONG_WORD.sub(_with_breaks, escaped))
+    return Markup((_LONG_IN_PROSE if prose else _LONG_WORD).sub(_with_breaks, escaped))
+
+
+def unbreakable(text: str) -> list[str]:
+    """The pieces of a text between which ``breakable`` lets a line end."""
+    words = re.split("[ \n]+", printable(_kept_together(text)))
+    return [p for word in words for p in (_BREAK_AFTER.split(word) if _LONG_WORD.search(word) else (word,))]
 
 
 def _kept_together(text: str) -> str:
     """A number keeps its thousands and its unit: no line break inside ``186 241`` or ``95 %``."""
-    text = _THOUSANDS.sub("\u202f", text)
+    text = _MARK.sub("\u00a0", _THOUSANDS.sub("\u202f", text))
     return _UNIT.sub("\u00a0", text)
 
 

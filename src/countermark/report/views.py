@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from countermark.charts.svg import shorten, text_width
 from countermark.records.evidence import (
     Block,
     Column,
@@ -24,6 +26,8 @@ from countermark.records.formats import NUMERIC, format_interval, format_value
 from countermark.report.prose import anchor_of, label_of, linked, markdown_html
 from countermark.report.tables import (
     A4,
+    FONT_SIZE,
+    PADDING,
     SEVERITY_SIGNS,
     Room,
     TableView,
@@ -31,7 +35,7 @@ from countermark.report.tables import (
     table_view,
     text_cell,
 )
-from countermark.report.text_safety import breakable
+from countermark.report.text_safety import breakable, printable
 
 REGISTER_CAP = 300
 PARTS = {
@@ -47,6 +51,9 @@ PARTS = {
     "J": "Appendices",
 }
 _EMPTY = Markup("")
+_DOUBLE_FROM = 6
+_ROW_AIR = 0.55
+_CONTENTS_SIZE, _CONTENTS_WIDTH = 8.8, 178.0
 _SEVERITY_ORDER = tuple(SEVERITY_SIGNS)
 
 
@@ -67,6 +74,7 @@ class BlockView:
     html: Markup = _EMPTY
     empty: Markup = _EMPTY
     question: str = ""
+    double: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +92,18 @@ class SectionView:
     blocks: tuple[tuple[BlockView, ...], ...]
     findings: tuple[Finding, ...]
     tests: tuple[tuple[str, str], ...]
+    last_of_run: bool = False
 
     @property
     def landscape(self) -> bool:
-        """Whether the whole section stands on landscape pages: its first table or figure is a wide table."""
-        for row in self.blocks:
-            if row[0].type == "table" and row[0].table is not None:
-                return row[0].table.wide
-            if row[0].type in ("figure", "facts"):
-                return False
-        return False
+        """Whether the whole section stands on landscape pages: every table and figure in it is a wide table."""
+        evidence = [block for row in self.blocks for block in row if block.type in ("table", "figure", "facts")]
+        return bool(evidence) and all(block.table is not None and block.table.wide for block in evidence)
+
+    @property
+    def contents_title(self) -> Markup:
+        """The title on one line of a column of the contents."""
+        return Markup.escape(printable(shorten(self.title, _CONTENTS_SIZE, _CONTENTS_WIDTH)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +118,6 @@ class PartView:
     def landscape(self) -> bool:
         """Whether the part opens on a landscape page, so that its heading stands there."""
         return bool(self.sections) and self.sections[0].status == "computed" and self.sections[0].landscape
-
-    @property
-    def computed(self) -> bool:
-        """Whether anything in this part is more than one line."""
-        return any(section.status == "computed" for section in self.sections)
 
 
 class PackViews:
@@ -130,22 +135,19 @@ class PackViews:
     def parts(self) -> tuple[PartView, ...]:
         """All parts in pack order; A2 is page 2 itself."""
         letters = tuple(dict.fromkeys(section.code[:1] for section in self.pack.sections))
-        return tuple(
-            PartView(
-                letter,
-                PARTS.get(letter, "Further sections"),
-                tuple(
-                    self.section(s)
-                    for s in self.pack.sections
-                    if s.code[:1] == letter and not (s.code in ("A2", "A3") and not s.blocks)
-                ),
-            )
-            for letter in letters
-        )
+        parts = []
+        for letter in letters:
+            own = [
+                self.section(s)
+                for s in self.pack.sections
+                if s.code[:1] == letter and not (s.code in ("A2", "A3") and not s.blocks)
+            ]
+            parts.append(PartView(letter, PARTS.get(letter, "Further sections"), _marked_runs(own)))
+        return tuple(parts)
 
     def section(self, section: Section) -> SectionView:
         """One section with the findings and tests that belong to it."""
-        blocks = [self.block(block) for block in section.blocks]
+        blocks = [self.block(block) for block in widened(section.blocks)]
         has_table = any(isinstance(block, Table) for block in section.blocks)
         if section.code == "J1" and not has_table:
             blocks.append(self.block(register_table(self.pack.register_rows)))
@@ -186,7 +188,8 @@ class PackViews:
         if isinstance(block, Figure):
             return BlockView("figure", block.id, anchor, label, caption, block.caption, alt=block.alt, size=block.size)
         if isinstance(block, Facts):
-            return BlockView("facts", block.id, anchor, label, caption, block.caption, facts=_facts(block))
+            facts, double = _facts(block), _is_double(block, self.room)
+            return BlockView("facts", block.id, anchor, label, caption, block.caption, facts=facts, double=double)
         if not block.rows:
             text = breakable(block.empty or "No rows.")
             return BlockView("empty", block.id, anchor, label, caption, block.caption, empty=text)
@@ -222,6 +225,49 @@ def _facts(block: Facts) -> tuple[tuple[Markup, Markup, str], ...]:
         html = Markup.escape(text) if fact.format in NUMERIC else text_cell(text, fact.format)
         rows.append((breakable(fact.label), html, "t"))
     return tuple(rows)
+
+
+def widened(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """The same blocks; a half-size curve or bar chart that would stand alone takes the whole width."""
+    made, k = list(blocks), 0
+    while k < len(made):
+        block = made[k]
+        if isinstance(block, Figure) and block.size == "half":
+            after = made[k + 1] if k + 1 < len(made) else None
+            if isinstance(after, Figure) and after.size == "half":
+                k += 2
+                continue
+            if block.chart == "xy" and not any(line.axis == "diagonal" for line in block.lines):
+                made[k] = block.model_copy(update={"size": "full"})
+        k += 1
+    return tuple(made)
+
+
+def _is_double(block: Facts, room: Room) -> bool:
+    """Whether two facts share a row: there are several, and the table becomes clearly shorter by it."""
+    if len(block.facts) < _DOUBLE_FROM:
+        return False
+    texts = [(printable(fact.label), printable(format_value(fact.value, fact.format))) for fact in block.facts]
+
+    def lines(pair: tuple[str, str], label_share: float, value_share: float) -> int:
+        rooms = (label_share * room.portrait - PADDING, value_share * room.portrait - PADDING)
+        return max(
+            math.ceil(text_width(text, FONT_SIZE) * 1.06 / inner) for text, inner in zip(pair, rooms, strict=True)
+        )
+
+    single = sum(lines(pair, 0.28, 0.50) + _ROW_AIR for pair in texts)
+    each = [lines(pair, 0.205, 0.27) for pair in texts]
+    double = sum(max(each[k : k + 2]) + _ROW_AIR for k in range(0, len(each), 2))
+    return double < 0.78 * single
+
+
+def _marked_runs(sections: list[SectionView]) -> tuple[SectionView, ...]:
+    """Absent sections stand close together; the last of each run closes the list."""
+    following = [*sections[1:], None]
+    return tuple(
+        replace(one, last_of_run=one.status != "computed" and (after is None or after.status == "computed"))
+        for one, after in zip(sections, following, strict=True)
+    )
 
 
 def _paired(blocks: list[BlockView]) -> tuple[tuple[BlockView, ...], ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from countermark.errors import EvidenceError
 from countermark.records.digest import digest_of, file_digest, pretty_json
-from countermark.stages.evidence_input import evidence_input, published_baseline
+from countermark.stages.evidence_input import declared_versions, evidence_input, published_baseline
 from countermark.stages.files import ModelFiles, open_model, read_json, write_bytes
 from countermark.validation.assemble import Previous, pack
 from countermark.validation.collect import Evidence, evidence, policy_digest
@@ -66,6 +66,6 @@ def pack_digests(files: ModelFiles, computed: Evidence) -> dict[str, str]:
         "scorer": scorer,
         "decision": digest_of(files.spec.decision.model_dump(mode="json")),
         "policy": policy_digest(files.spec.policy),
-        "semantics": digest_of(files.params["semantics"]),
-        "lock": digest_of(files.params["libraries"]),
+        "semantics": digest_of(declared_versions(files, "pack", "semantics")),
+        "lock": digest_of(declared_versions(files, "pack", "libraries")),
     }

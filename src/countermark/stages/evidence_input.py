@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from countermark.contracts.tables import read_table
 from countermark.errors import EvidenceError
+from countermark.portfolio.dag import stage_named
 from countermark.stages.files import ModelFiles, read_json
 from countermark.stages.model import read_scorer
 from countermark.stages.samples import ModelData, read_data, text_column
@@ -55,10 +56,17 @@ def evidence_input(files: ModelFiles) -> EvidenceInput:
         previous=published_baseline(files),
         data_hash=str(dataset["content_digest"]),
         semantics={
-            **{room: str(version) for room, version in files.params["semantics"].items()},
-            **{name: str(version) for name, version in files.params["libraries"].items()},
+            **declared_versions(files, "evidence", "semantics"),
+            **declared_versions(files, "evidence", "libraries"),
         },
     )
+
+
+def declared_versions(files: ModelFiles, stage: str, part: Literal["semantics", "libraries"]) -> dict[str, str]:
+    """Compiled versions of the rooms or libraries that a stage declares; DVC runs the stage again for no other."""
+    declared = stage_named(stage)
+    names = declared.rooms if part == "semantics" else declared.libraries
+    return {name: str(files.params[part][name]) for name in names}
 
 
 def _sample(

@@ -44,8 +44,14 @@ def run_stage(root: Path, name: str, model: str | None, progress: Progress) -> N
         ConfigError: Unknown stage.
         CountermarkError: Whatever the stage raises.
     """
-    if name not in _RUNNERS or (model is None) != (name == "portfolio"):
+    if name not in _RUNNERS:
         raise ConfigError(f"there is no stage '{name}'", expected="one of: " + ", ".join(_RUNNERS), got=f"'{name}'")
+    if (model is None) != (name == "portfolio"):
+        raise ConfigError(
+            f"stage '{name}' is run for {'the whole bank' if model else 'one model or source'}",
+            expected=f"countermark stage {name}{'' if model else ' NAME'}",
+            got="no name" if model is None else f"'{model}'",
+        )
     if name not in ("ingest", "spec", "portfolio") and model is not None:
         check_environment(root, name, model)
     module, _, function = _RUNNERS[name].partition(":")

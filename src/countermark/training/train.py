@@ -105,16 +105,15 @@ def train_challenger(spec: ModelSpec, table: TrainingTable, progress: Progress) 
     return _train(spec, spec.challenger.learner, None, table, progress)
 
 
-def check_learner(spec: ModelSpec) -> None:
-    """Refuse learner and tuning settings that do not fit the kind of model, before any data is read.
+def check_learner(spec: ModelSpec, learner: Learner) -> None:
+    """Refuse a learner and tuning settings that do not fit the kind of model, before any data is read.
 
     Raises:
         TrainingError: If the outcome is continuous and the learner, metric or calibration needs two classes, or the
             search space is not the learner's.
     """
     continuous = spec.kind in CONTINUOUS_KINDS
-    learners = [spec.learner] + ([spec.challenger.learner] if spec.challenger is not None else [])
-    if continuous and any(isinstance(learner, ScorecardLearner) for learner in learners):
+    if continuous and isinstance(learner, ScorecardLearner):
         raise TrainingError(
             f"a scorecard needs an outcome of two classes, kind '{spec.kind}' has a continuous one",
             expected="'catboost' or 'logistic' (ridge regression)",
@@ -144,7 +143,7 @@ def check_learner(spec: ModelSpec) -> None:
 def _train(
     spec: ModelSpec, learner: Learner, tuning: Tuning | None, table: TrainingTable, progress: Progress
 ) -> Trained:
-    check_learner(spec)
+    check_learner(spec, learner)
     task = _Task(declared_inputs(spec), spec.seed, spec.kind in CONTINUOUS_KINDS)
     development, calibration = table.rows("development"), table.rows("calibration")
     for label, rows in (("development", development), ("calibration", calibration)):

@@ -12,7 +12,17 @@ from typing import Any, TypeAlias
 
 from countermark.config.spec import ModelSpec
 from countermark.errors import EvidenceError
-from countermark.records.evidence import Finding, Pack, RegisterRow, Section, section_light
+from countermark.records.evidence import (
+    Block,
+    Facts,
+    Figure,
+    Finding,
+    Pack,
+    RegisterRow,
+    Section,
+    Table,
+    section_light,
+)
 from countermark.records.lights import Light
 from countermark.validation.catalogue import questions, registered_tests
 from countermark.validation.collect import Evidence, check_section, policy_digest
@@ -255,6 +265,19 @@ def _in_order(rows: Sequence[RegisterRow], sections: Sequence[SectionEntry]) -> 
     return tuple(sorted(rows, key=lambda row: place.get(row.section, len(place))))
 
 
+def numbered(code: str, blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """Tables and figures of a section numbered in reading order, without the gaps of what had no data."""
+    count = {"T": 0, "F": 0}
+    found: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Table | Facts | Figure):
+            letter = "F" if isinstance(block, Figure) else "T"
+            count[letter] += 1
+            block = block.model_copy(update={"id": f"{code}-{letter}{count[letter]}"})
+        found.append(block)
+    return tuple(found)
+
+
 def _sections(texts: Texts, context: PackContext) -> tuple[Section, ...]:
     printed = []
     for planned in context.plan:
@@ -269,7 +292,7 @@ def _sections(texts: Texts, context: PackContext) -> tuple[Section, ...]:
                     conclusion=text.conclusion,
                     would_change=text.would_change,
                     so_what=text.so_what,
-                    blocks=text.blocks,
+                    blocks=numbered(planned.code, text.blocks),
                 )
             )
             continue

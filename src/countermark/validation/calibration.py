@@ -352,8 +352,10 @@ def _years_row(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) -> Regi
     period = inputs.spec.data.vintage
     reason = "no dates, so no vintages" if not vintages else got.reason
     return inputs.row(
-        "cal.multi_year_normal", SECTION, f"Multi-period normal test over {counted(len(used), period)}",
-        sample="holdout and out_of_time", n=sum(v.n for v in used), events=sum(v.events for v in used), value=got.z,
+        "cal.multi_year_normal", SECTION,
+        f"Multi-period normal test over {counted(len(used), period)}, each counted alike; power unknown",
+        sample=" and ".join(r for r in ("holdout", "out_of_time") if r in inputs.samples),
+        n=sum(v.n for v in used), events=sum(v.events for v in used), value=got.z,
         judged=got.p_upper, limit="cal.multi_year_normal", h0="PD >= long-run rate", df=got.df, p_raw=got.p_upper,
         effect=None if not used else float(np.mean(rate - pd)), undefined=reason,
     )  # fmt: skip
@@ -366,6 +368,33 @@ def _of(rows: tuple[RegisterRow, ...], *lights: Light) -> list[str]:
     return [words.get(segment, segment) for segment in found]
 
 
+def _where(rows: tuple[RegisterRow, ...], light: Light) -> str:
+    """'the portfolio and 9 of 10 blocks of grades'; blocks by name where they are few."""
+    found = _of(rows, light)
+    if not found:
+        return ""
+    blocks = [name for name in found if name.startswith("grades ")]
+    every = sum(r.test_id == "cal.jeffreys" and r.gating and r.segment.startswith("grades ") for r in rows)
+    parts = ["the portfolio"] if len(blocks) < len(found) else []
+    if len(blocks) > 3:
+        parts.append(f"{len(blocks)} of {every} blocks of grades")
+    else:
+        parts += blocks
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _slope_said(rows: tuple[RegisterRow, ...]) -> str:
+    """A slope below one: low risks are under-estimated more than high ones."""
+    row = next((r for r in rows if r.test_id == "cal.slope_citl" and r.segment == "slope"), None)
+    if row is None or row.statistic is None or row.ci_high is None or row.ci_low is None:
+        return ""
+    if row.ci_low <= 1.0 <= row.ci_high:
+        return ""
+    told = f"; the slope is {printed(row.statistic, 'number')}, so "
+    first, last = ("low", "high") if row.ci_high < 1.0 else ("high", "low")
+    return f"{told}{first} risks are under-estimated more than {last} ones"
+
+
 def _conclusion(inputs: EvidenceInput, scale: Portfolio, mean: Portfolio, rows: tuple[RegisterRow, ...]) -> str:
     test = inputs.test
     row = rows[0]
@@ -375,9 +404,9 @@ def _conclusion(inputs: EvidenceInput, scale: Portfolio, mean: Portfolio, rows: 
     ratio, ends = printed(mean.ratio.ratio, "number"), between(mean.ratio.interval, "number")
     p_value = printed(scale.test.p_value, "pvalue")
     number = f"observed over expected is {ratio} ({level} interval {ends}, Jeffreys p {p_value})"
-    failing, watched = _of(rows, Light.FAIL), _of(rows, Light.WATCH)
+    failing, watched = _where(rows, Light.FAIL), _of(rows, Light.WATCH)
     if failing:
-        return f"Risk is under-estimated in {listed(failing)}: {number} on the {test.label} sample."
+        return f"Risk is under-estimated in {failing}: {number} on the {test.label} sample{_slope_said(rows)}."
     if row.light is Light.NOT_EVALUATED:
         return f"Calibration could not be confirmed ({row.n_reason}): {number} on the {test.label} sample."
     held = "No under-estimation beyond the limits was found" if not watched else f"To be watched, {listed(watched)}"

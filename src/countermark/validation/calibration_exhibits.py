@@ -26,7 +26,7 @@ from countermark.validation.sentences import between, columns, counted, describe
 BINS = 10
 _GRID = 60
 _BAND_RESAMPLES = 200
-_MOST_ROWS = 40
+_MOST_ROWS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,24 @@ def blocks(
         _reliability(inputs),
         _bin_table(inputs),
         _grade_figure(inputs, grades),
-        _grade_table(inputs, grades, merged),
-        _vintage_figure(inputs, vintages),
-        _vintage_table(vintages) if vintages else None,
         _decomposition(inputs),
+        # Where every block is one grade, the table of blocks says it all.
+        _grade_table(inputs, grades, merged) if len(merged) < sum(g.n > 0 for g in grades) else None,
+        _vintage_figure(inputs, vintages) if len(vintages) > 1 else None,
+        _vintage_table(inputs, vintages) if len(vintages) > 1 else None,
         _test_table(inputs, rows),
         _facts(inputs),
     ]
     return tuple(b for b in found if b is not None)
+
+
+def _with_interval(ratio: ObservedExpected) -> str:
+    return f"{printed(ratio.ratio, 'number')} ({between(ratio.interval, 'number')})"
+
+
+def _both(raw: float | None, adjusted: float | None) -> str:
+    """'0.012 (0.048)': raw and adjusted p."""
+    return f"{printed(raw, 'pvalue')} ({printed(adjusted, 'pvalue')})"
 
 
 def _level(inputs: EvidenceInput) -> str:
@@ -107,10 +117,8 @@ def _block_table(inputs: EvidenceInput, merged: tuple[GradeBlock, ...], rows: tu
                 "events": block.events,
                 "pd": rounded(block.pd),
                 "rate": rounded(block.events / block.n),
-                "oe": rounded(block.ratio.ratio),
-                "interval": between(block.ratio.interval, "number"),
-                "raw": rounded(block.p_raw),
-                "holm": rounded(block.p_adjusted),
+                "oe": _with_interval(block.ratio),
+                "p": _both(block.p_raw, block.p_adjusted),
                 "power": rounded(block.power),
                 "light": None if row is None else row.light.value,
             }
@@ -126,8 +134,8 @@ def _block_table(inputs: EvidenceInput, merged: tuple[GradeBlock, ...], rows: tu
         ),
         columns=columns(
             ("grades", "Grades", "text"), ("n", "N", "int"), ("events", "D", "int"), ("pd", "PD", "share"),
-            ("rate", "Observed", "share"), ("oe", "O/E", "number"), ("interval", "Interval", "text"),
-            ("raw", "p", "pvalue"), ("holm", "p (Holm)", "pvalue"), ("power", "Power", "share"),
+            ("rate", "Observed", "share"), ("oe", "O/E (interval)", "text"), ("p", "p (Holm)", "text"),
+            ("power", "Power", "share"),
             ("light", "Light", "light"),
         ),
         rows=tuple(lines),
@@ -244,7 +252,7 @@ def _grade_figure(inputs: EvidenceInput, grades: tuple[GradeLine, ...]) -> Figur
             f"{printed(last.events / last.n, 'share')}, PD {printed(last.pd, 'share')}. "
             f"Above the PD beyond the interval: {listed(low) if low else 'none'}."
         ),
-        x_label="Grade", y_label="Event rate", x_format="text", y_format="share",
+        x_label="Grade", y_label="Event rate", x_format="text", y_format="share", size="half",
         series=(
             Series(
                 name="observed", role=inputs.test.role, mark="points", x=names,
@@ -314,8 +322,8 @@ def _vintage_figure(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) ->
     return Figure(
         id="E2-F3", chart="xy",
         caption=(
-            f"{claim} beyond the interval (hold-out and out-of-time, N = {printed(n, 'int')}, D = {printed(d, 'int')}; "
-            f"bars are {_level(inputs)} Wilson)."
+            f"{claim} beyond the interval ({_outside_development(inputs)}, N = {printed(n, 'int')}, "
+            f"D = {printed(d, 'int')}; bars are {_level(inputs)} Wilson)."
         ),
         alt=(
             f"Observed and predicted event rate by vintage, {names[0]} to {names[-1]}. First: observed "
@@ -336,7 +344,12 @@ def _vintage_figure(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) ->
     )  # fmt: skip
 
 
-def _vintage_table(vintages: tuple[VintageLine, ...]) -> Table:
+def _outside_development(inputs: EvidenceInput) -> str:
+    """The samples that vintages are taken from, in words."""
+    return " and ".join(inputs.samples[r].label for r in ("holdout", "out_of_time") if r in inputs.samples)
+
+
+def _vintage_table(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) -> Table:
     rows: tuple[dict[str, Scalar], ...] = tuple(
         {
             "vintage": v.name,
@@ -351,11 +364,12 @@ def _vintage_table(vintages: tuple[VintageLine, ...]) -> Table:
     n, d = sum(v.n for v in vintages), sum(v.events for v in vintages)
     total = sum(v.expected for v in vintages)
     ratio = printed(d / total, "number") if total > 0.0 else "undefined"
+    latest = "; the latest are printed" if len(vintages) > _MOST_ROWS else ""
     return Table(
         id="E2-T4",
         caption=(
-            f"Over {counted(len(vintages), 'vintage')} observed over expected is {ratio} "
-            f"(hold-out and out-of-time, N = {printed(n, 'int')}, D = {printed(d, 'int')})."
+            f"Over {counted(len(vintages), 'vintage')} observed over expected is {ratio}{latest} "
+            f"({_outside_development(inputs)}, N = {printed(n, 'int')}, D = {printed(d, 'int')})."
         ),
         columns=columns(
             ("vintage", "Vintage", "text"), ("n", "N", "int"), ("events", "D", "int"),
@@ -394,38 +408,41 @@ def _decomposition(inputs: EvidenceInput) -> Figure | None:
 def _test_table(inputs: EvidenceInput, rows: tuple[RegisterRow, ...]) -> Table:
     lines: tuple[dict[str, Scalar], ...] = tuple(
         {
-            "id": r.test_id,
-            "test": r.label,
-            "value": r.statistic,
-            "interval": between(None if r.ci_low is None or r.ci_high is None else (r.ci_low, r.ci_high), "number"),
+            "test": f"{r.test_id}: {r.label}{' (gates)' if r.gating else ''}",
+            "value": _value_of(r),
             "p": r.p_raw,
             "power": r.power,
-            "gates": "yes" if r.gating else "no",
             "light": r.light.value,
         }
         for r in rows
         if not r.segment.startswith("grade")
     )
-    gating = sum(1 for line in lines if line["gates"] == "yes")
+    gating = sum(r.gating for r in rows if not r.segment.startswith("grade"))
     return Table(
         id="E2-T5",
         caption=(
             f"{counted(gating, 'portfolio test gates', 'portfolio tests gate')} the light ({described(inputs.test)})."
         ),
         columns=columns(
-            ("id", "Test", "text"), ("test", "What is measured", "text"), ("value", "Value", "number"),
-            ("interval", "Interval", "text"), ("p", "p", "pvalue"), ("power", "Power", "share"),
-            ("gates", "Gates", "text"), ("light", "Light", "light"),
+            ("test", "Test, and what it measures", "text"), ("value", "Value (interval)", "text"),
+            ("p", "p", "pvalue"), ("power", "Power", "share"), ("light", "Light", "light"),
         ),
         rows=lines,
     )  # fmt: skip
+
+
+def _value_of(row: RegisterRow) -> str:
+    value = printed(row.statistic, row.format)
+    if row.ci_low is None or row.ci_high is None:
+        return value
+    return f"{value} ({between((row.ci_low, row.ci_high), row.format)})"
 
 
 def _facts(inputs: EvidenceInput) -> Facts:
     test, policy = inputs.test, inputs.spec.policy
     pd = float(np.mean(test.grade_pd[test.grade])) if test.n else 0.0
     return Facts(
-        id="E2-FACTS1",
+        id="E2-T6",
         caption="Choices behind the tests, fixed before the outcomes were seen.",
         facts=(
             Fact(

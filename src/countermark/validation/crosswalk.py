@@ -123,7 +123,8 @@ def _printed(row: CrosswalkRow, owner: str | None) -> dict[str, Scalar]:
         missing = f"Gap: {missing}. Owner: {owner or 'none'}"
     return {
         "clause": f"{item.name}: {item.clause}" + ("" if item.verified == "seen" else " (expert)"),
-        "status": item.status_text if item.status_text.lower().startswith(_STATUS_WORD[item.status])
+        "status": item.status_text
+        if item.status_text.lower().startswith(_STATUS_WORD[item.status])
         else f"{_STATUS_WORD[item.status]}. {item.status_text}",
         "asks": item.asks,
         "present": ", ".join(row.present) or "none",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from countermark.metrics.intervals import clopper_pearson_interval
 from countermark.metrics.stability import psi
-from countermark.records.evidence import Block, Fact, Facts, Figure, RegisterRow, Scalar, Table
+from countermark.records.evidence import Block, Figure, RegisterRow, Scalar, Table
 from countermark.records.formats import format_interval
 from countermark.records.lights import Light
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
@@ -43,7 +43,7 @@ def data_quality(inputs: EvidenceInput) -> SectionEvidence:
     blocks: list[Block] = [_missing_table(inputs, missing, flag)]
     if figure is not None:
         blocks.append(figure)
-    blocks += [_rule_table(inputs), _table_facts(inputs), _guard_table(inputs)]
+    blocks += [_rule_table(inputs), _source_tables(inputs), _guard_table(inputs)]
     return SectionEvidence(
         code=SECTION,
         conclusion=_conclusion(inputs, missing, flag, contract, overlap),
@@ -225,7 +225,7 @@ def _missing_table(inputs: EvidenceInput, missing: tuple[RegisterRow, ...], flag
                 "psi": None if beside is None else beside.statistic,
                 "means": "" if feature is None else feature.missing,
                 "light": row.light.value,
-                "stable": "" if beside is None else f"{beside.light.glyph} {beside.light.word}",
+                "stable": None if beside is None else beside.light.value,
             }
         )
     some = [r for r in missing if r.statistic]
@@ -249,7 +249,7 @@ def _missing_table(inputs: EvidenceInput, missing: tuple[RegisterRow, ...], flag
             ("psi", "PSI of flag", "psi"),
             ("means", "A missing value means", "text"),
             ("light", "Share", "light"),
-            ("stable", "Flag", "text"),
+            ("stable", "Flag", "light"),
         ),
         rows=tuple(rows),
         empty="No input has a missing value in development or in the test sample.",
@@ -338,23 +338,33 @@ def _rule_line(table: str, kind: str, rules: Sequence[Mapping[str, Any]]) -> dic
     }
 
 
-def _table_facts(inputs: EvidenceInput) -> Facts:
-    facts: list[Fact] = []
-    for name, table in inputs.contract["tables"].items():
-        facts += [
-            Fact(label=f"{name}: rows read", value=int(table["rows"]), format="int"),
-            Fact(label=f"{name}: rows accepted", value=int(table["accepted"]), format="int"),
-            Fact(label=f"{name}: rows quarantined", value=int(table["quarantined"]), format="int"),
-            Fact(label=f"{name}: tolerance", value=rounded(float(table["tolerance"])), format="share"),
-            Fact(label=f"{name}: duplicate rows beside the key", value=int(table["duplicates"]), format="int"),
-            Fact(label=f"{name}: freshness", value=_freshness(table["freshness"])),
-        ]
+def _source_tables(inputs: EvidenceInput) -> Table:
+    rows: list[dict[str, Scalar]] = [
+        {
+            "table": name,
+            "rows": int(table["rows"]),
+            "quarantined": int(table["quarantined"]),
+            "tolerance": rounded(float(table["tolerance"])),
+            "duplicates": int(table["duplicates"]),
+            "freshness": _freshness(table["freshness"]),
+        }
+        for name, table in inputs.contract["tables"].items()
+    ]
     quarantined = sum(int(t["quarantined"]) for t in inputs.contract["tables"].values())
     total = sum(int(t["rows"]) for t in inputs.contract["tables"].values())
-    return Facts(
+    return Table(
         id="C2-T3",
-        caption=f"{counted(quarantined, 'row')} quarantined of {printed(total, 'int')} read (source tables).",
-        facts=tuple(facts),
+        caption=f"{counted(quarantined, 'row')} quarantined of {printed(total, 'int')} read; 'duplicate' rows are "
+        "equal beside the key (source tables).",
+        columns=columns(
+            ("table", "Table", "text"),
+            ("rows", "Rows read", "int"),
+            ("quarantined", "Quarantined", "int"),
+            ("tolerance", "Tolerance", "share"),
+            ("duplicates", "Duplicate", "int"),
+            ("freshness", "Freshness", "text"),
+        ),
+        rows=tuple(rows),
     )
 
 
@@ -412,7 +422,8 @@ def _conclusion(
     if bad:
         parts.append(f"missing values breach the limit in {listed(sorted({r.segment for r in bad}))}")
     if thin:
-        parts.append(f"missing values could not be judged in {counted(len({r.segment for r in thin} - {'all'}), 'input')}")
+        unknown = len({r.segment for r in thin} - {"all"})
+        parts.append(f"missing values could not be judged in {counted(unknown, 'input')}")
     top = max(missing, key=lambda r: r.statistic or 0.0, default=None)
     quarantined = sum(int(t["quarantined"]) for t in inputs.contract["tables"].values())
     share = (

@@ -18,7 +18,8 @@ from countermark.metrics.precision import average_precision
 from countermark.records.evidence import RegisterRow, SampleRole
 from countermark.records.lights import Light
 from countermark.validation import discrimination_exhibits as exhibits
-from countermark.validation.discrimination_exhibits import Pair, PartAuc
+from countermark.validation.bands import band_segments
+from countermark.validation.discrimination_exhibits import PROPOSED, Pair, PartAuc
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
 from countermark.validation.sentences import between, counted, listed, printed, rounded
 
@@ -34,6 +35,8 @@ def discrimination(inputs: EvidenceInput) -> SectionEvidence:
     level = inputs.spec.policy.confidence
     areas = {r: auc(s.y, s.margin, confidence=level) for r in ROLES if (s := inputs.samples.get(r)) is not None}
     segments = tuple(_parts(inputs, test.segments))
+    if worst_part(inputs, segments) is None:
+        segments += tuple(_parts(inputs, band_segments(inputs), proposed=True))
     vintages = () if test.vintage is None else tuple(_parts(inputs, {"vintage": test.vintage}))
     pairs = _pairs(test)
     rows = (
@@ -80,7 +83,7 @@ def initial_auc(inputs: EvidenceInput) -> tuple[float | None, float | None]:
     return None if value is None else float(value), None if se is None else float(se)
 
 
-def _parts(inputs: EvidenceInput, columns: Any) -> Iterator[PartAuc]:
+def _parts(inputs: EvidenceInput, columns: Any, *, proposed: bool = False) -> Iterator[PartAuc]:
     test = inputs.test
     for column, values in columns.items():
         text: NDArray[np.str_] = np.array(["(missing)" if v is None else str(v) for v in values], dtype=np.str_)
@@ -88,7 +91,7 @@ def _parts(inputs: EvidenceInput, columns: Any) -> Iterator[PartAuc]:
             inside = text == name
             y = test.y[inside]
             area = auc(y, test.margin[inside], confidence=inputs.spec.policy.confidence)
-            yield PartAuc(column, name, int(y.size), int(np.count_nonzero(y)), area)
+            yield PartAuc(column, name, int(y.size), int(np.count_nonzero(y)), area, proposed=proposed)
 
 
 def _pairs(test: Sample) -> tuple[Pair, ...]:
@@ -255,11 +258,12 @@ def _order_rows(inputs: EvidenceInput, pairs: tuple[Pair, ...]) -> Iterator[Regi
 def _part_row(inputs: EvidenceInput, part: PartAuc) -> RegisterRow:
     thin = too_few_events(inputs, part.n, part.events, part.name) or _no_interval(part.auc)
     return inputs.row(
-        "disc.auc_delong", SECTION, f"AUC, {part.column} {part.level}",
+        "disc.auc_delong", SECTION, f"AUC, {part.column} {part.level}{PROPOSED if part.proposed else ''}",
         sample=inputs.test.role, n=part.n, events=part.events, segment=part.name, value=part.auc.value,
         interval=part.auc.interval, ci_method=part.auc.method,
-        judged=None if part.auc.interval is None else part.auc.interval[0], limit="disc.auc_chance",
-        h0="AUC = 1/2", effect=part.auc.gini, p_raw=part.auc.p_chance, undefined=thin, gating=False, fmt="auc",
+        judged=None if part.auc.interval is None else part.auc.interval[0],
+        limit=None if part.proposed else "disc.auc_chance", h0="AUC = 1/2", effect=part.auc.gini,
+        p_raw=part.auc.p_chance, undefined=thin, gating=False, fmt="auc",
     )  # fmt: skip
 
 
@@ -296,8 +300,9 @@ def _so_what(inputs: EvidenceInput, segments: tuple[PartAuc, ...]) -> str:
     worst = worst_part(inputs, segments)
     if worst is None:
         return "No segment has enough events to say where the score ranks worst."
+    bands = "The spec declares no usable segment, so bands of two inputs stand in. " if worst.proposed else ""
     return (
-        f"Ranking is weakest in {worst.column} {worst.level} (N = {printed(worst.n, 'int')}, "
+        f"{bands}Ranking is weakest in {worst.column} {worst.level} (N = {printed(worst.n, 'int')}, "
         f"AUC {printed(worst.auc.value, 'auc')}, interval {between(worst.auc.interval, 'auc')}): "
         "decisions there lean on the score with the least support."
     )
@@ -310,7 +315,9 @@ def _extras(inputs: EvidenceInput, areas: dict[SampleRole, Auc], segments: tuple
     return {
         "auc": {role: _area(a, inputs.samples[role].n) for role, a in areas.items()},
         "test_role": inputs.test.role,
-        "worst_segment": None if worst is None else {"name": worst.name, **_area(worst.auc, worst.n)},
+        "worst_segment": None
+        if worst is None
+        else {"name": f"{worst.name}{PROPOSED if worst.proposed else ''}", **_area(worst.auc, worst.n)},
         "smallest_detectable_auc_drop": rounded(drop.value),
         "smallest_detectable_power": policy.power.detect_at,
     }

@@ -17,24 +17,27 @@ from countermark.validation.sentences import between, columns, counted, describe
 
 _POINTS = 80
 _BARS = 24
-_MOST_ROWS = 40
+_MOST_ROWS = 8
 _MOST_FOREST = 20
+PROPOSED = " (quartile of development, proposed by the tool)"
+"""What is said of a band that the tool chose because the spec declares no usable segment."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartAuc:
-    """AUC of one part of a sample (a segment, a vintage)."""
+    """AUC of one part of a sample (a segment, a vintage). ``proposed``: a band of an input, which nobody declared."""
 
     column: str
     level: str
     n: int
     events: int
     auc: Auc
+    proposed: bool = False
 
     @property
     def name(self) -> str:
         """Name as the register holds it."""
-        return f"{self.column}={self.level}"
+        return f"{self.column} {self.level}" if self.proposed else f"{self.column}={self.level}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def blocks(
         _segment_figure(inputs, segments),
         _part_table("E1-T2", "segment", inputs, segments) if segments else None,
         _vintage_figure(inputs, vintages),
-        _part_table("E1-T3", "vintage", inputs, vintages) if vintages else None,
+        _part_table("E1-T3", "vintage", inputs, vintages) if len(vintages) > 1 else None,
         _grade_table(inputs, pairs),
     ]
     return tuple(b for b in found if b is not None)
@@ -225,7 +228,8 @@ def _segment_figure(inputs: EvidenceInput, parts: tuple[PartAuc, ...]) -> Figure
     cut = "" if len(shown) == len(known) else f"; the {len(shown)} lowest of {len(known)} are drawn"
     return Figure(
         id="E1-F5", chart="forest",
-        caption=f"Ranking is weakest in {low.column} {low.level}: AUC {printed(low.auc.value, 'auc')}, "
+        caption=f"Ranking is weakest in {low.column} {low.level}{PROPOSED if low.proposed else ''}: "
+        f"AUC {printed(low.auc.value, 'auc')}, "
         f"{_interval(low.auc)} ({described(inputs.test)}; DeLong intervals{cut}).",
         alt=(
             f"AUC with interval of {counted(len(shown), 'segment')}, from {printed(low.auc.value, 'auc')} in "
@@ -252,7 +256,7 @@ def _part_series(name: str, role: SampleRole, x: list[str], parts: list[PartAuc]
 
 def _vintage_figure(inputs: EvidenceInput, parts: tuple[PartAuc, ...]) -> Figure | None:
     known = _judged(inputs, parts)
-    if not known:
+    if len(known) < 2:
         return None
     low = min(known, key=_by_auc)
     return Figure(
@@ -264,7 +268,7 @@ def _vintage_figure(inputs: EvidenceInput, parts: tuple[PartAuc, ...]) -> Figure
             f"last {printed(known[-1].auc.value, 'auc')}, lowest {printed(low.auc.value, 'auc')} in {low.level} "
             f"(N = {printed(low.n, 'int')}, D = {printed(low.events, 'int')})."
         ),
-        x_label="Vintage", y_label="AUC", x_format="text", y_format="auc",
+        x_label="Vintage", y_label="AUC", x_format="text", y_format="auc", size="half",
         series=(_part_series(inputs.test.label, inputs.test.role, [p.level for p in known], known),),
         lines=(ReferenceLine(axis="y", value=0.5, label="chance"),),
     )  # fmt: skip
@@ -272,7 +276,7 @@ def _vintage_figure(inputs: EvidenceInput, parts: tuple[PartAuc, ...]) -> Figure
 
 def _part_table(table_id: str, kind: str, inputs: EvidenceInput, parts: tuple[PartAuc, ...]) -> Table:
     least = inputs.spec.policy.minimum_events
-    ordered = parts if kind == "vintage" else tuple(sorted(parts, key=_by_auc))
+    ordered = parts if kind == "vintage" and len(parts) <= _MOST_ROWS else tuple(sorted(parts, key=_by_auc))
     rows: tuple[dict[str, Scalar], ...] = tuple(
         {
             "column": p.column,
@@ -286,7 +290,12 @@ def _part_table(table_id: str, kind: str, inputs: EvidenceInput, parts: tuple[Pa
         for p in ordered[:_MOST_ROWS]
     )
     thin = sum(min(p.events, p.n - p.events) < least for p in parts)
-    claim = f"{thin} of {counted(len(parts), kind)} have fewer than {least} events or non-events and are not judged"
+    known = sorted(_judged(inputs, parts), key=_by_auc)
+    claim = f"No {kind} has {least} events and non-events, so none is judged"
+    if known:
+        claim = f"AUC lies between {printed(known[0].auc.value, 'auc')} and {printed(known[-1].auc.value, 'auc')}"
+        claim += f"; {counted(thin, kind)} with fewer than {least} events or non-events not judged" if thin else ""
+        claim += "; the lowest are printed" if len(parts) > _MOST_ROWS else ""
     return Table(
         id=table_id,
         caption=f"{claim} ({described(inputs.test)}).",

@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from countermark.metrics.discrimination import auc_difference
 from countermark.records.evidence import Block, Figure, Paragraph, RegisterRow, Scalar, Series, Table
 from countermark.records.lights import Light
+from countermark.records.limits import UpperLimit
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
 from countermark.validation.sentences import between, columns, counted, described, level, listed, printed, rounded
 
@@ -77,7 +78,7 @@ def drivers(inputs: EvidenceInput) -> SectionEvidence:
         _importance_figure(inputs, ranked, rows_used.size),
         _permutation_figure(inputs, ranked, rows_used.size),
         _driver_table(inputs, ranked, rows_used.size),
-        Paragraph(text=_reading(inputs, ranked)),
+        _reading(inputs, ranked, rows_used.size),
         Paragraph(text=_methods(inputs, ranked, rows_used.size)),
         _cluster_table(inputs, clusters, names, links, rows_used.size),
     ]
@@ -85,7 +86,9 @@ def drivers(inputs: EvidenceInput) -> SectionEvidence:
     return SectionEvidence(
         code=SECTION,
         conclusion=_conclusion(rows[0], residual, ranked, clusters),
-        would_change=f"A residual beyond the limit in margin: {inputs.spec.policy.limits['xai.shap_additivity'].text}.",
+        would_change=f"A residual beyond {inputs.spec.policy.limits['xai.shap_additivity'].watch:g} in margin."
+        if isinstance(inputs.spec.policy.limits["xai.shap_additivity"], UpperLimit)
+        else "A residual beyond the limit in margin.",
         so_what=(
             f"'{top.name}' carries {printed(top.share, 'share')} of all contributions: an error in it moves more "
             "decisions than an error in any other input, so its source deserves the first control."
@@ -351,17 +354,14 @@ def _found(driver: Driver) -> str:
 
 
 def _driver_table(inputs: EvidenceInput, ranked: list[Driver], n: int) -> Table:
-    by_drop = sorted(ranked, key=lambda d: (-(d.drop if d.drop is not None else -np.inf), d.name))
-    place = {d.name: k for k, d in enumerate(by_drop, start=1)}
     rows: list[dict[str, Scalar]] = []
     for k, d in enumerate(ranked[:30], start=1):
         declared = inputs.spec.features.get(d.name)
         rows.append(
             {
-                "rank": k, "input": d.name, "share": rounded(d.share), "phi": rounded(d.importance),
-                "interval": between(d.interval, "number"), "drop": rounded(d.drop),
-                "drop_interval": between(d.drop_interval, "auc"),
-                "drop_rank": None if d.drop is None else place[d.name],
+                "rank": k, "input": d.name, "share": rounded(d.share),
+                "phi": f"{printed(d.importance, 'number')} ({between(d.interval, 'number')})",
+                "drop": f"{printed(d.drop, 'auc')} ({between(d.drop_interval, 'auc')})",
                 "found": _found(d), "expected": "none" if declared is None else declared.expected,
             }
         )  # fmt: skip
@@ -371,31 +371,40 @@ def _driver_table(inputs: EvidenceInput, ranked: list[Driver], n: int) -> Table:
         caption=f"Three inputs hold {printed(three, 'share')} of all contributions ({_sample(inputs, n)}).",
         columns=columns(
             ("rank", "Rank", "int"), ("input", "Input", "text"), ("share", "Share", "share"),
-            ("phi", "Mean abs. contribution", "number"), ("interval", "Interval", "text"),
-            ("drop", "Fall in AUC", "auc"), ("drop_interval", "Interval of fall", "text"),
-            ("drop_rank", "Rank by fall", "int"), ("found", "Direction found", "text"),
-            ("expected", "Expected", "text"),
+            ("phi", "Mean abs. contribution", "text"), ("drop", "Fall in AUC", "text"),
+            ("found", "Found", "text"), ("expected", "Expected", "text"),
         ),
         rows=tuple(rows), total_rows=len(ranked),
     )  # fmt: skip
 
 
-def _reading(inputs: EvidenceInput, ranked: list[Driver]) -> str:
-    """What the top drivers mean, in words and log-odds."""
+def _reading(inputs: EvidenceInput, ranked: list[Driver], n: int) -> Table:
+    """What the top drivers mean, and what they add at their ends."""
     unit = "in the predicted value" if getattr(inputs.scorer, "link", "sigmoid") == "identity" else "in log-odds"
-    parts = []
+    rows: list[dict[str, Scalar]] = []
     for d in ranked[:_TOP]:
         declared = inputs.spec.features.get(d.name)
-        meaning = d.name if declared is None else f"{d.name} ({declared.meaning})"
-        if d.low is None or d.high is None:
-            parts.append(f"{meaning} does not vary in the sample")
-        elif d.level_low is not None:
-            parts.append(f"{meaning} runs from {d.level_low} ({_signed(d.low)}) to {d.level_high} ({_signed(d.high)})")
-        else:
-            parts.append(f"{meaning} adds {_signed(d.low)} in its lowest tenth and {_signed(d.high)} in its highest")
-        if d.missing is not None:
-            parts[-1] += f", {_signed(d.missing)} where it is missing"
-    return f"What the top {len(parts)} inputs add to the risk, on average and {unit}: {'; '.join(parts)}."
+        low, high = ("–", "–") if d.low is None or d.high is None else (_signed(d.low), _signed(d.high))
+        if d.level_low is not None:
+            low, high = f"{low} ({d.level_low})", f"{high} ({d.level_high})"
+        rows.append(
+            {
+                "input": d.name if declared is None or not declared.meaning else f"{d.name}: {declared.meaning}",
+                "low": low,
+                "high": high,
+                "missing": "–" if d.missing is None else _signed(d.missing),
+            }
+        )  # fmt: skip
+    return Table(
+        id="G1-T2",
+        caption=f"What the top {len(rows)} inputs add to the risk {unit}, on average in their lowest and highest "
+        f"tenth; of levels, the one that adds least and most ({_sample(inputs, n)}).",
+        columns=columns(
+            ("input", "Input", "text"), ("low", "Lowest tenth", "text"), ("high", "Highest tenth", "text"),
+            ("missing", "Missing", "text"),
+        ),
+        rows=tuple(rows),
+    )  # fmt: skip
 
 
 def _signed(value: float) -> str:
@@ -428,7 +437,7 @@ def _cluster_table(
     joined = sum(len(c) for c in clusters)
     claim = f"{counted(joined, 'input')} move together in {counted(len(clusters), 'cluster')}"
     return Table(
-        id="G1-T2",
+        id="G1-T3",
         caption=f"{claim} (absolute rank correlation of {_CLUSTER_AT:g} or more; {_sample(inputs, n)}).",
         columns=columns(
             ("inputs", "Inputs", "text"), ("count", "Inputs in cluster", "int"),
@@ -440,7 +449,7 @@ def _cluster_table(
 
 
 def _conclusion(row: RegisterRow, residual: float, ranked: list[Driver], clusters: tuple[tuple[str, ...], ...]) -> str:
-    leading = listed([f"'{d.name}'" for d in ranked[:3]])
+    leading = listed([d.name for d in ranked[:3]])
     held = printed(sum(d.share for d in ranked[:3]), "share")
     if row.light is Light.FAIL:
         return f"Contributions miss the score by up to {residual:.1e} in margin, so no driver below can be relied on."

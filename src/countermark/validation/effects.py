@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from countermark.config.spec import Feature
 from countermark.metrics.effects import (
     AleCurve,
     Direction,
@@ -21,7 +22,6 @@ from countermark.metrics.effects import (
 from countermark.records.evidence import (
     Block,
     Figure,
-    Format,
     ReferenceLine,
     RegisterRow,
     Scalar,
@@ -31,6 +31,7 @@ from countermark.records.evidence import (
 from countermark.records.lights import Light
 from countermark.validation.border_grid import border_grid
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.phrasing import limit_phrase
 from countermark.validation.sentences import (
     columns,
     counted,
@@ -50,7 +51,7 @@ _INTERVALS = 20
 _ALE_ROWS = 20_000
 _ICE_ROWS = 2_000
 _CHUNK = 200_000
-_DRAWN = 8
+_DRAWN = 6
 _SMALL_NUMBER = 1e-12
 """Rounding of a probability; a step this small against the direction is no violation of it."""
 
@@ -111,7 +112,7 @@ def effect_shapes(inputs: EvidenceInput) -> SectionEvidence:
     levels = {name: _level_effects(inputs, name) for name in _categorical(inputs)}
     blocks: list[Block] = [_violation_table(inputs, directs)]
     drawn = sorted(shapes, key=lambda s: (-s.span, s.name))
-    figures = [f for s in drawn[:_DRAWN] if s.curve is not None for f in _figures(inputs, s, s.curve)]
+    figures = [_effect_figure(inputs, s, s.curve) for s in drawn[:_DRAWN] if s.curve is not None]
     figures += [_bars(inputs, name, effects) for name, effects in levels.items() if effects]
     blocks += [f.model_copy(update={"id": f"G3-F{k}"}) for k, f in enumerate(figures, start=1)]
     blocks.append(_span_table(inputs, drawn))
@@ -119,8 +120,9 @@ def effect_shapes(inputs: EvidenceInput) -> SectionEvidence:
         code=SECTION,
         conclusion=_conclusion(test, directs, rows, drawn),
         would_change=(
-            "A share of steps against a declared direction outside "
-            f"{inputs.spec.policy.limits['xai.monotonicity'].text}, or a single drop of a basis point or more."
+            "Steps against a declared direction (limit: "
+            f"{limit_phrase(inputs.spec.policy.limits['xai.monotonicity'].text, 'share')}), or a single drop of a "
+            "basis point or more."
         ),
         so_what=(
             "Where an effect runs against its declared direction, an applicant can be scored riskier for a change "
@@ -290,17 +292,13 @@ def _violation_table(inputs: EvidenceInput, directs: Sequence[Direct]) -> Table:
     rows: list[dict[str, Scalar]] = [
         {
             "input": d.name,
-            "direction": d.direction,
-            "enforced": "yes" if d.enforced else "no",
+            "direction": f"{d.direction}, enforced" if d.enforced else d.direction,
             "ale": None if d.ale is None else d.ale.violations,
-            "rows": d.rows,
-            "grid": d.grid,
             "steps": d.ice.steps,
             "against": d.ice.violations,
-            "share": rounded(d.ice.rate),
             "affected": rounded(d.ice.curves_violating / d.ice.curves if d.ice.curves else None),
             "drop": rounded(d.drop),
-            "isotonic": rounded(d.isotonic),
+            "isotonic": rounded(d.isotonic) if d.isotonic > _SMALL_NUMBER else 0.0,
         }
         for d in order[:40]
     ]
@@ -311,9 +309,8 @@ def _violation_table(inputs: EvidenceInput, directs: Sequence[Direct]) -> Table:
             f"zero, the largest drop is in probability ({described(inputs.test)})."
         ),
         columns=columns(
-            ("input", "Input", "text"), ("direction", "Declared", "text"), ("enforced", "Enforced", "text"),
-            ("ale", "Average steps against", "int"), ("rows", "Rows", "int"), ("grid", "Grid", "int"),
-            ("steps", "Row steps", "int"), ("against", "Against", "int"), ("share", "Share", "share"),
+            ("input", "Input", "text"), ("direction", "Declared", "text"), ("steps", "Row steps", "int"),
+            ("against", "Against", "int"), ("ale", "Average against", "int"),
             ("affected", "Rows affected", "share"), ("drop", "Largest drop", "points"),
             ("isotonic", "Isotonic distance", "number"),
         ),
@@ -323,46 +320,54 @@ def _violation_table(inputs: EvidenceInput, directs: Sequence[Direct]) -> Table:
     )  # fmt: skip
 
 
-def _figures(inputs: EvidenceInput, shape: Shape, curve: AleCurve) -> list[Figure]:
-    """The effect in margin and in probability, side by side."""
+def _drawn_part(edges: tuple[float, ...]) -> slice:
+    """Which edges are drawn: an outer interval wider than all inner ones would squeeze them into a corner."""
+    if len(edges) <= 4:
+        return slice(0, len(edges))
+    inner = edges[-2] - edges[1]
+    return slice(int(edges[1] - edges[0] > inner), len(edges) - int(edges[-1] - edges[-2] > inner))
+
+
+def _effect_figure(inputs: EvidenceInput, shape: Shape, curve: AleCurve) -> Figure:
+    """The effect on the probability; the width in margin stands in the table."""
     declared = inputs.spec.features.get(shape.name)
     unit = "" if declared is None or declared.unit is None else f" ({declared.unit})"
     expected = "no direction declared" if declared is None or declared.expected == "none" else declared.expected
-    x = tuple(rounded(float(e)) or 0.0 for e in curve.edges)
-    styles: tuple[tuple[str, Format], ...] = (("margin", "number"), ("probability", "points"))
-    figures = []
-    for column, (space, style) in enumerate(styles):
-        y = tuple(rounded(float(v)) for v in curve.effect[:, column])
-        known = [v for v in y if v is not None]
-        width = printed(max(known) - min(known), style)
-        figures.append(
-            Figure(
-                id="G3-F0",
-                chart="xy",
-                caption=(
-                    f"{shape.name} moves the {space} by up to {width} over its range; declared: {expected} "
-                    f"({described(inputs.test)}; {counted(shape.rows, 'row')}, n is rows per quantile interval)."
-                ),
-                alt=(
-                    f"Accumulated local effect of {shape.name} on the {space}, from {printed(known[0], style)} at "
-                    f"{printed(x[0], 'number')} to {printed(known[-1], style)} at {printed(x[-1], 'number')}; "
-                    f"smallest {printed(min(known), style)}, largest {printed(max(known), style)}; declared "
-                    f"direction: {expected}."
-                ),
-                x_label=f"{shape.name}{unit}",
-                y_label=f"Effect on {space}",
-                y_format=style,
-                series=(
-                    Series(
-                        name="effect", role=inputs.test.role, mark="line", x=x, y=y,
-                        n=(0, *(int(v) for v in curve.counts)),
-                    ),
-                ),
-                lines=(ReferenceLine(axis="y", value=0.0, label="average"),),
-                size="half",
-            )
-        )  # fmt: skip
-    return figures
+    edges = tuple(rounded(float(e)) or 0.0 for e in curve.edges)
+    part = _drawn_part(edges)
+    x, y = edges[part], tuple(rounded(float(v)) for v in curve.effect[part, 1])
+    whole = [v for v in (rounded(float(v)) for v in curve.effect[:, 1]) if v is not None]
+    width = printed(max(whole) - min(whole), "points")
+    ends = [e for e, shown in ((edges[0], part.start == 0), (edges[-1], part.stop == len(edges))) if not shown]
+    cut = f"; not drawn: the range to {' and to '.join(printed(e, 'number') for e in ends)}" if ends else ""
+    n = (0, *(int(v) for v in curve.counts))[part]
+    return Figure(
+        id="G3-F0",
+        chart="xy",
+        caption=(
+            f"{shape.name} moves the probability by up to {width} over its range; declared: {expected} "
+            f"({described(inputs.test)}; {counted(shape.rows, 'row')}, n is rows per quantile interval{cut})."
+        ),
+        alt=(
+            f"Accumulated local effect of {shape.name} on the probability, from {printed(whole[0], 'points')} at "
+            f"{printed(edges[0], 'number')} to {printed(whole[-1], 'points')} at {printed(edges[-1], 'number')}; "
+            f"smallest {printed(min(whole), 'points')}, largest {printed(max(whole), 'points')}; declared "
+            f"direction: {expected}."
+        ),
+        x_label=f"{shape.name}{_scale_of(declared)}{unit}",
+        y_label="Effect on probability",
+        y_format="points",
+        series=(Series(name="effect", role=inputs.test.role, mark="line", x=x, y=y, n=n),),
+        lines=(ReferenceLine(axis="y", value=0.0, label="average"),),
+        size="half",
+    )
+
+
+def _scale_of(declared: Feature | None) -> str:
+    """What the numbers of an ordinal input stand for."""
+    if declared is None or not declared.levels:
+        return ""
+    return f" (0 is {declared.levels[0]}, {len(declared.levels) - 1} is {declared.levels[-1]})"
 
 
 def _bars(inputs: EvidenceInput, name: str, effects: Sequence[tuple[str, int, float, float]]) -> Figure:
@@ -437,10 +442,16 @@ def _conclusion(test: Sample, directs: Sequence[Direct], rows: Sequence[Register
             f"directions of {counted(len({r.segment.partition(':')[0] for r in thin}), 'input')} could not be judged"
         )
     if worst is not None and worst.ice.steps:
-        parts.append(
-            f"at most {printed(worst.ice.rate, 'share')} of steps run against a declared direction ({worst.name}, "
-            f"largest drop {printed(worst.drop, 'points')}, {counted(worst.rows, 'row')} of {test.label})"
-        )
+        steps = sum(d.ice.steps for d in directs)
+        against = sum(d.ice.violations for d in directs)
+        of_all = f"{printed(steps, 'int')} steps of {counted(worst.rows, 'row')}"
+        told = f"none of {of_all} runs against a declared direction"
+        if against:
+            told = (
+                f"{printed(against, 'int')} of {of_all} run against a declared direction, most of "
+                f"{worst.name} ({printed(worst.ice.rate, 'share')}, largest drop {printed(worst.drop, 'points')})"
+            )
+        parts.append(f"{told} ({counted(len(directs), 'direction')} declared, {test.label} sample)")
     if drawn and drawn[0].curve is not None:
         parts.append(f"the widest effect is that of {drawn[0].name}, {printed(drawn[0].span, 'number')} in margin")
     return sentence(parts)

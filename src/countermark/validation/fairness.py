@@ -81,8 +81,8 @@ def outcome_disparity(inputs: EvidenceInput) -> SectionEvidence:
         code=SECTION,
         conclusion=_conclusion(inputs, outcomes, worst, absent),
         would_change=(
-            f"An adverse impact ratio outside {inputs.spec.policy.limits['fair.air'].text} with an interval that "
-            "excludes parity; it is a screening ratio and no legal threshold for lending."
+            f"An adverse impact ratio outside its limits ({inputs.spec.policy.limits['fair.air'].text}) with an "
+            "interval that excludes parity; it is a screening ratio and no legal threshold for lending."
         ),
         so_what=(
             f"A ratio below one means that fewer of the group than of its reference group get the outcome "
@@ -214,7 +214,6 @@ def _selection_table(inputs: EvidenceInput, outcomes: Sequence[GroupOutcome]) ->
             | {
                 "air": o.air_row.statistic,
                 "air_interval": between(o.ratio.interval, "number") if judged else "–",
-                "method": o.ratio.interval_method if judged else "–",
                 "short": o.ratio.shortfall if judged else None,
                 "light": o.air_row.light.value,
             }
@@ -228,9 +227,8 @@ def _selection_table(inputs: EvidenceInput, outcomes: Sequence[GroupOutcome]) ->
             f"intervals, 'short' is selections missing to the screening ratio ({described(test)})."
         ),
         columns=columns(
-            ("attribute", "Attribute", "text"), ("group", "Group", "text"), ("n", "n", "int"),
-            ("selected", "Selected", "int"), ("rate", "Rate", "share"), ("interval", "Interval", "text"),
-            ("air", "AIR", "number"), ("air_interval", "Interval of AIR", "text"), ("method", "Method", "text"),
+            ("group", "Group", "text"), ("n", "n", "int"), ("rate", "Rate", "share"),
+            ("interval", "Interval", "text"), ("air", "AIR", "number"), ("air_interval", "Interval of AIR", "text"),
             ("short", "Short", "int"), ("light", "Light", "light"),
         ),
         rows=tuple(rows),
@@ -242,15 +240,12 @@ def _rate_row(attribute: str, name: str, member: Mask, chosen: Mask, confidence:
     n, selected = _count(member), _count(member & chosen)
     found = wilson_interval(n, selected, confidence=confidence)
     return {
-        "attribute": attribute,
-        "group": name,
+        "group": f"{attribute}: {name}",
         "n": n,
-        "selected": selected,
         "rate": rounded(found.rate),
         "interval": between(found.interval, "share"),
         "air": None,
         "air_interval": "",
-        "method": "",
         "short": None,
         "light": None,
     }
@@ -382,7 +377,7 @@ def _score_table(inputs: EvidenceInput, outcomes: Sequence[GroupOutcome]) -> Tab
         columns=columns(
             ("group", "Group", "text"), ("n", "n", "int"), ("pooled", "Difference (pooled sd)", "number"),
             ("interval", "Interval", "text"), ("total", "Difference (all-applicant sd)", "number"),
-            ("p", "p (Welch)", "pvalue"), ("light", "Light", "light"), ("reason", "Not evaluated because", "text"),
+            ("p", "p (Welch)", "pvalue"), ("light", "Light", "light"),
         ),
         rows=tuple(
             {
@@ -393,7 +388,6 @@ def _score_table(inputs: EvidenceInput, outcomes: Sequence[GroupOutcome]) -> Tab
                 "total": rounded(o.score.total) if o.smd_row.statistic is not None else None,
                 "p": o.smd_row.p_raw,
                 "light": o.smd_row.light.value,
-                "reason": o.smd_row.n_reason or "",
             }
             for o in outcomes
         ),
@@ -419,7 +413,9 @@ def _conclusion(
             f"({level(inputs.spec.policy)} interval {between(worst.ratio.interval, 'number')}), {worst.group.name} "
             f"against {worst.group.reference_name}, n = {printed(worst.group.n, 'int')}"
         )
-        apart = [r.segment for r in with_light([o.smd_row for o in outcomes], Light.FAIL)]
+        apart = with_light([o.smd_row for o in outcomes], Light.FAIL)
         if apart:
-            parts.append(f"mean scores differ beyond the limit for {listed(apart)}")
+            far = [f"{r.segment} by {printed(r.statistic, 'number')} standard deviations" for r in apart]
+            # What fails comes before what is only to watch.
+            parts.insert(0, f"mean scores differ beyond the limit for {listed(far)}")
     return sentence(parts) if parts else "No group could be compared."

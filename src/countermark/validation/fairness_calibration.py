@@ -15,7 +15,7 @@ from countermark.metrics.intervals import ObservedExpected, observed_over_expect
 from countermark.records.evidence import Block, Figure, Finding, ReferenceLine, RegisterRow, Scalar, Series, Table
 from countermark.records.limits import BandLimit
 from countermark.validation.catalogue import severity_policy
-from countermark.validation.fairness import air_of
+from countermark.validation.fairness import air_of, straddles
 from countermark.validation.groups import Group, Mask, empty_attribute_rows, groups_of, without_attributes
 from countermark.validation.inputs import EvidenceInput, SectionEvidence
 from countermark.validation.sentences import (
@@ -34,6 +34,7 @@ SECTION = "F3"
 TESTS = {"fair.calibration": "Observed over expected within groups"}
 EXPECTED_PER_BLOCK = 5.0
 _CURVES = 6
+_CELLS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +126,13 @@ def _calibration(inputs: EvidenceInput, attribute: str, who: _Member, *, blocks:
     expected = float(np.sort(test.p[member]).sum())
     ratio = observed_over_expected(n, events, expected, confidence=inputs.spec.policy.confidence)
     undefined = who.thin or ratio.reason
+    ends, limit = ratio.interval, inputs.spec.policy.limits["fair.calibration"]
+    both = ratio.ratio is None or ends is None or straddles(limit, ratio.ratio, ends)
     row = inputs.row(
         "fair.calibration", SECTION, f"Observed over expected events of {name}", sample=test.role, n=n, events=events,
         segment=f"{attribute}={name}", value=None if undefined else ratio.ratio,
-        interval=None if undefined else ratio.interval, ci_method="Clopper-Pearson", h0="observed = expected",
+        interval=None if undefined else ends, judge_interval=both, ci_method="Clopper-Pearson",
+        h0="observed = expected",
         alternative="observed > expected (Jeffreys)", p_raw=_jeffreys(n, events, expected), limit="fair.calibration",
         undefined=undefined, gating=None if undefined is None or blocks else False,
     )  # fmt: skip
@@ -160,7 +164,7 @@ def _group_table(inputs: EvidenceInput, found: Sequence[GroupCalibration]) -> Ta
         columns=columns(
             ("group", "Group", "text"), ("n", "n", "int"), ("observed", "Observed", "int"),
             ("expected", "Expected", "number"), ("ratio", "O/E", "number"), ("interval", "Interval", "text"),
-            ("p", "p (Jeffreys)", "pvalue"), ("light", "Light", "light"), ("reason", "Not evaluated because", "text"),
+            ("p", "p (Jeffreys)", "pvalue"), ("light", "Light", "light"),
         ),
         rows=tuple(
             {
@@ -172,7 +176,6 @@ def _group_table(inputs: EvidenceInput, found: Sequence[GroupCalibration]) -> Ta
                 "interval": between(f.ratio.interval, "number") if f.row.statistic is not None else "–",
                 "p": f.row.p_raw,
                 "light": f.row.light.value,
-                "reason": f.row.n_reason or "",
             }
             for f in found
         ),
@@ -206,18 +209,25 @@ def _grade_table(inputs: EvidenceInput, found: Sequence[GroupCalibration]) -> Ta
     return Table(
         id="F3-T2",
         caption=(
-            f"Observed exceeds expected in {above} of {counted(len(rows), 'cell')} of group and grade; neighbouring "
-            f"grades are merged until {EXPECTED_PER_BLOCK:g} events are expected ({described(test)})."
+            f"Observed exceeds expected in {above} of {counted(len(rows), 'cell')} of group and grade, by chance "
+            f"about half; the {min(len(rows), _CELLS)} farthest from one are printed, grades merged until "
+            f"{EXPECTED_PER_BLOCK:g} events are expected ({described(test)})."
         ),
         columns=columns(
             ("group", "Group", "text"), ("grades", "Grades", "text"), ("n", "n", "int"),
             ("observed", "Observed", "int"), ("expected", "Expected", "number"), ("ratio", "O/E", "number"),
             ("interval", "Interval", "text"),
         ),
-        rows=tuple(rows[:60]),
+        rows=tuple(sorted(rows, key=_departure)[:_CELLS]),
         total_rows=len(rows),
         empty="No group has enough expected events.",
     )  # fmt: skip
+
+
+def _departure(row: dict[str, Scalar]) -> tuple[float, str, str]:
+    """Farthest from one first, on the log scale."""
+    ratio = float(row["ratio"] or 0.0)
+    return (-abs(float(np.log(max(ratio, 1e-9)))), str(row["group"]), str(row["grades"]))
 
 
 def _curves(inputs: EvidenceInput, found: Sequence[GroupCalibration]) -> Figure:

@@ -10,8 +10,10 @@ import numpy as np
 from countermark.metrics.fairness import ErrorParity, RateDifference, absolute_interval, error_parity
 from countermark.metrics.intervals import wilson_interval
 from countermark.records.evidence import Block, Figure, Paragraph, ReferenceLine, RegisterRow, Scalar, Series, Table
+from countermark.records.lights import Light
 from countermark.validation.groups import Group, Mask, empty_attribute_rows, favourable, groups_of, without_attributes
 from countermark.validation.inputs import EvidenceInput, SectionEvidence
+from countermark.validation.phrasing import limit_phrase
 from countermark.validation.sentences import (
     between,
     columns,
@@ -22,6 +24,7 @@ from countermark.validation.sentences import (
     printed,
     rounded,
     sentence,
+    with_light,
 )
 
 SECTION = "F2"
@@ -64,7 +67,8 @@ def error_rate_parity(inputs: EvidenceInput) -> SectionEvidence:
         code=SECTION,
         conclusion=_conclusion(inputs, found, absent),
         would_change=(
-            f"A difference in true positive rates outside {inputs.spec.policy.limits['fair.equal_opportunity'].text}. "
+            "A difference in true positive rates outside its limits "
+            f"({limit_phrase(inputs.spec.policy.limits['fair.equal_opportunity'].text, 'points')}). "
             "Outcomes of declined applicants could change every figure here."
         ),
         so_what=(
@@ -136,10 +140,8 @@ def _table(inputs: EvidenceInput, found: Sequence[GroupErrors]) -> Table:
                 "group": f"{f.group.attribute}: {f.group.name}",
                 "n": f.group.n,
                 "tpr": rounded(tpr.rates[0]) if judged else None,
-                "tpr_reference": rounded(tpr.rates[1]) if judged else None,
                 "tpr_interval": between(tpr.interval, "points") if judged else "–",
                 "fpr": rounded(fpr.rates[0]) if f.odds.statistic is not None else None,
-                "fpr_reference": rounded(fpr.rates[1]) if f.odds.statistic is not None else None,
                 "fpr_interval": between(fpr.interval, "points") if f.odds.statistic is not None else "–",
                 "opportunity": f.opportunity.light.value,
                 "odds": f.odds.light.value,
@@ -153,9 +155,9 @@ def _table(inputs: EvidenceInput, found: Sequence[GroupErrors]) -> Table:
         ),
         columns=columns(
             ("group", "Group", "text"), ("n", "n", "int"), ("tpr", "TPR", "share"),
-            ("tpr_reference", "TPR of reference", "share"), ("tpr_interval", "Difference", "text"),
-            ("fpr", "FPR", "share"), ("fpr_reference", "FPR of reference", "share"),
-            ("fpr_interval", "Difference", "text"), ("opportunity", "Opportunity", "light"), ("odds", "Odds", "light"),
+            ("tpr_interval", "TPR difference", "text"), ("fpr", "FPR", "share"),
+            ("fpr_interval", "FPR difference", "text"), ("opportunity", "Opportunity", "light"),
+            ("odds", "Odds", "light"),
         ),
         rows=tuple(rows),
         empty="No group can be compared.",
@@ -235,4 +237,8 @@ def _conclusion(inputs: EvidenceInput, found: Sequence[GroupErrors], absent: Seq
             f"the true positive rate of {worst.group.name} differs by {printed(worst.opportunity.effect, 'points')} "
             f"from {worst.group.reference_name} ({level(inputs.spec.policy)} interval {ends}), the largest difference"
         )
+    failing = with_light([f.odds for f in found], Light.FAIL)
+    if failing:
+        far = [f"{r.segment} by {printed(r.statistic, 'points')}" for r in failing]
+        parts.insert(0, f"error rates differ beyond the limit for {listed(far)}")
     return sentence(parts)

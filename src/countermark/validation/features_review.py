@@ -17,12 +17,15 @@ from countermark.metrics.intervals import wilson_interval
 from countermark.metrics.multiplicity import adjusted_where_defined
 from countermark.metrics.stability import psi
 from countermark.records.evidence import Figure, Paragraph, RegisterRow, Scalar, Series, Table
+from countermark.records.formats import format_value
+from countermark.validation.bands import readable_bins
 from countermark.validation.context import PackContext
 from countermark.validation.inputs import EvidenceInput, SectionEvidence, evidence_number
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted
+from countermark.validation.sentences import described
 
-CHARTS = 12
+CHARTS = 6
 """Small charts printed, for the inputs with the highest information value."""
 LEAKAGE_BINS = 20
 CHART_BINS = 8
@@ -47,8 +50,6 @@ class Card:
     single: Auc
     information_value: float | None
     psi: float | None
-    missing_development: float | None
-    missing_test: float | None
 
 
 def review_evidence(inputs: EvidenceInput) -> SectionEvidence:
@@ -79,6 +80,7 @@ def review_evidence(inputs: EvidenceInput) -> SectionEvidence:
         rows=rows,
         blocks=(
             _found_table(inputs, cards, adjusted),
+            _profile_table(inputs, drawn),
             *(_chart(inputs, card, i) for i, card in enumerate(charted, start=1)),
         ),
         extras={
@@ -125,8 +127,6 @@ def _card(inputs: EvidenceInput, name: str, feature: Feature) -> Card:
         # Information value is the same formula as PSI, of events against non-events.
         information_value=psi(others, events).value,
         psi=psi(_counts(coarse, x), _counts(coarse, x_test)).value,
-        missing_development=_missing(x),
-        missing_test=_missing(x_test),
     )
 
 
@@ -169,13 +169,6 @@ def _single(
     base = float(np.count_nonzero(y)) / max(1, y.size)
     rate = (d + base) / (n + 1.0)
     return auc(y_test, rate[bins.index(x_test)], confidence=confidence)
-
-
-def _missing(x: NDArray[Any]) -> float | None:
-    if not x.size:
-        return None
-    absent = np.array([v is None for v in x]) if x.dtype.kind == "O" else np.isnan(x)
-    return float(np.count_nonzero(absent)) / x.size
 
 
 def _prohibited_row(inputs: EvidenceInput, prohibited: tuple[str, ...]) -> RegisterRow:
@@ -293,7 +286,6 @@ def _found_table(inputs: EvidenceInput, cards: tuple[Card, ...], adjusted: list[
         rows.append(
             {
                 "input": card.name,
-                "expected": card.feature.expected,
                 "found": card.found,
                 "verdict": verdict,
                 "rank": _rounded(None if card.rank is None else card.rank.value),
@@ -301,17 +293,14 @@ def _found_table(inputs: EvidenceInput, cards: tuple[Card, ...], adjusted: list[
                 "single": _rounded(card.single.value),
                 "iv": _rounded(card.information_value),
                 "psi": _rounded(card.psi),
-                "missing_development": _rounded(card.missing_development),
-                "missing_test": _rounded(card.missing_test),
             }
         )
     return Table(
         id="D2-T2",
-        caption=f"What was found: signs and information value on {development.label} (N = {development.n}, "
-        f"D = {development.events}), single-input AUC on {test.label} (N = {test.n}, D = {test.events}).",
+        caption=f"{_found_claim(cards)} (signs and information value: {described(development)}; AUC alone and PSI: "
+        f"{described(test)}).",
         columns=columns(
             ("input", "Input", "text"),
-            ("expected", "Expected", "text"),
             ("found", "Found", "text"),
             ("verdict", "Sign", "text"),
             ("rank", "Rank AUC", "auc"),
@@ -319,10 +308,57 @@ def _found_table(inputs: EvidenceInput, cards: tuple[Card, ...], adjusted: list[
             ("single", "AUC alone", "auc"),
             ("iv", "IV", "psi"),
             ("psi", "PSI", "psi"),
-            ("missing_development", "Missing dev.", "share"),
-            ("missing_test", "Missing test", "share"),
         ),
         rows=tuple(rows),
+    )
+
+
+def _found_claim(cards: tuple[Card, ...]) -> str:
+    known = [c for c in cards if c.information_value is not None]
+    top = max(known, key=lambda c: (c.information_value or 0.0, c.name), default=None)
+    return "No information value is defined" if top is None else f"{top.name} holds most information alone"
+
+
+def _profile_table(inputs: EvidenceInput, cards: tuple[Card, ...]) -> Table:
+    """Every input in two bins, the one with the lowest outcome rate and the one with the highest."""
+    development = inputs.samples["development"]
+    rows: list[dict[str, Scalar]] = []
+    for card in cards:
+        x = development.features[card.name]
+        bins = development_bins(x, CHART_BINS)
+        n, d = bins.counts(x), bins.counts(x[development.y == 1])
+        found = [
+            (int(events) / int(size), label, int(size))
+            for label, size, events in zip(readable_bins(inputs, card.name, bins), n, d, strict=True)
+            if size >= inputs.spec.policy.minimum_group
+        ]
+        if not found:
+            continue
+        low, high = min(found), max(found)
+        rows.append(
+            {
+                "input": card.name,
+                "low": f"{low[1]} (n = {format_value(low[2], 'int')})",
+                "low_rate": _rounded(low[0]),
+                "high": f"{high[1]} (n = {format_value(high[2], 'int')})",
+                "high_rate": _rounded(high[0]),
+            }
+        )
+    widest = max(rows, key=lambda r: float(r["high_rate"] or 0.0) - float(r["low_rate"] or 0.0), default=None)
+    claim = "No bin has enough rows" if widest is None else f"Outcome rates differ most over {widest['input']}"
+    return Table(
+        id="D2-T3",
+        caption=f"{claim}; bins of development with at least {inputs.spec.policy.minimum_group} rows "
+        f"({described(development)}).",
+        columns=columns(
+            ("input", "Input", "text"),
+            ("low", "Bin with the lowest rate", "text"),
+            ("low_rate", "Rate", "share"),
+            ("high", "Bin with the highest rate", "text"),
+            ("high_rate", "Rate", "share"),
+        ),
+        rows=tuple(rows),
+        empty="No input has a bin with enough rows.",
     )
 
 
@@ -337,16 +373,18 @@ def _chart(inputs: EvidenceInput, card: Card, number: int) -> Figure:
     n, d = bins.counts(x), bins.counts(x[development.y == 1])
     points = [
         (label, int(rows), wilson_interval(int(rows), int(events), confidence=inputs.spec.policy.confidence))
-        for label, rows, events in zip(bins.labels, n, d, strict=True)
+        for label, rows, events in zip(readable_bins(inputs, card.name, bins), n, d, strict=True)
         if rows
     ]
+    if x.dtype.kind == "O":
+        points.sort(key=lambda p: (p[2].rate or 0.0, p[0]))
     first, last = points[0], points[-1]
     told = ", ".join(f"{label} {100 * (i.rate or 0.0):.2f} %" for label, _, i in points)
     return Figure(
         id=f"D2-F{number}",
         chart="xy",
         caption=f"{card.name}: outcome rate from {100 * (first[2].rate or 0.0):.2f} % ({first[0]}) to "
-        f"{100 * (last[2].rate or 0.0):.2f} % ({last[0]}); {development.label}, N = {development.n}.",
+        f"{100 * (last[2].rate or 0.0):.2f} % ({last[0]}) ({described(development)}; bars are Wilson).",
         alt=f"Outcome rate by bin of {card.name} with Wilson intervals: {told}.",
         x_label=card.name if card.feature.unit is None else f"{card.name} ({card.feature.unit})",
         y_label="Outcome rate",
@@ -375,38 +413,32 @@ def review_section(context: PackContext, computed: SectionEvidence | None) -> Se
     barred = set(prohibited_inputs(context.spec))
     cards = Table(
         id="D2-T1",
-        caption=f"What was declared about {counted(len(features), 'input')}; {len(barred)} prohibited.",
+        caption=f"{len(barred)} of {counted(len(features), 'input')} prohibited; what the spec declares of each.",
         columns=columns(
             ("input", "Input", "text"),
-            ("meaning", "Meaning", "text"),
-            ("source", "Source", "text"),
+            ("meaning", "Meaning, source", "text"),
             ("type", "Type", "text"),
-            ("unit", "Unit", "text"),
-            ("missing", "Missing means", "text"),
-            ("available", "Known", "text"),
-            ("monotone", "Direction enforced", "text"),
+            ("expected", "Expected", "text"),
+            ("missing", "Missing; known", "text"),
             ("status", "Status", "text"),
-            ("proxy", "Proxy note", "text"),
         ),
         rows=tuple(
             {
                 "input": name,
-                "meaning": f.meaning,
-                "source": f.source or name,
-                "type": "ordinal" if f.levels else f.type,
-                "unit": f.unit,
-                "missing": f.missing,
-                "available": f.available,
-                "monotone": "yes" if f.monotone else "no",
-                "status": "prohibited" if name in barred else "permitted",
-                "proxy": f.proxy_note,
+                "meaning": f.meaning + ("" if f.source in (None, name) else f" ({f.source})"),
+                "type": ("ordinal" if f.levels else f.type) + (f", {f.unit}" if f.unit else ""),
+                "expected": ("none" if f.expected == "none" else f.expected) + (", enforced" if f.monotone else ""),
+                "missing": f"{f.missing}; {f.available}",
+                "status": ("prohibited" if name in barred else "permitted")
+                + (f"; proxy: {f.proxy_note}" if f.proxy_note else ""),
             }
             for name, f in features.items()
         ),
     )
     shown = sum(isinstance(block, Figure) for block in computed.blocks)
     note = Paragraph(
-        text=f"Charts show the {shown} inputs with the highest information value of {len(features)}. The found sign is "
+        text=f"Charts show the {shown} inputs with the highest information value of {len(features)}; the table before "
+        "them holds every input. The found sign is "
         "the one-way rank AUC on development; it is called contrary only when its one-sided p, adjusted over all "
         "inputs (Benjamini-Hochberg), is below the policy's alpha. Inputs act together in the model, so a one-way sign "
         "is a screen and no proof."

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from countermark.config.spec import ModelSpec
 from countermark.errors import EvidenceError
 from countermark.records.evidence import Finding, Paragraph, RegisterRow, Table
-from countermark.records.formats import format_value
+from countermark.records.formats import format_interval, format_value
 from countermark.records.lights import Light
 from countermark.validation.catalogue import SEVERITIES, advice, registered_tests, severity_policy
 from countermark.validation.context import PackContext
@@ -100,8 +100,12 @@ def _generated(group: Sequence[RegisterRow], light: Light, spec: ModelSpec) -> F
     subject = row.label if row.segment == "all" else f"{row.label} ({row.segment})"
     more = "" if len(group) == 1 else f" {counted(len(group) - 1, 'more result has', 'more results have')} this light."
     told = advice().get(row.test_id)
-    remedy = "Mend the cause and compute again." if light is Light.FAIL else "Explain it or tighten monitoring before use."
+    remedy = "Mend the cause and compute again."
+    if light is not Light.FAIL:
+        remedy = "Explain it or tighten monitoring before use."
     value = "" if row.statistic is None else f": {format_value(_for_format(row), row.format)}"
+    if row.statistic is not None and row.ci_low is not None:
+        value += f" ({format_interval(row.ci_low, row.ci_high, row.format)})"
     limit = "" if row.threshold is None else f"; limit {limit_phrase(row.threshold, row.format)}"
     where = f"{_SAMPLES.get(row.sample, row.sample.replace('_', ' '))}, N = {format_value(row.n, 'int')}{limit}"
     fact = f"{subject[0].upper()}{subject[1:]}{value} ({where}).{more}"
@@ -201,7 +205,8 @@ def findings_section(context: PackContext, computed: SectionEvidence | None) -> 
 def _log(context: PackContext, told: str) -> Table:
     return Table(
         id="I2-T1",
-        caption=f"Open findings: {told}; sorted by severity, then age; in brackets impact x likelihood x detectability.",
+        caption=f"Open findings: {told}; sorted by severity, then age; in brackets impact x likelihood x "
+        "detectability.",
         columns=columns(
             ("id", "Id, evidence", "text"),
             ("severity", "Severity", "text"),

@@ -333,8 +333,8 @@ def _coverage(context: PackContext) -> Table:
     absent = [s for s in context.plan if s.status == "not_computed"]
     return Table(
         id="B3-T2",
-        caption=f"Planned against done: of {len(context.plan)} sections of the standard, {len(absent)} are not computed; "
-        "those that are not, or do not apply, are listed.",
+        caption=f"Planned against done: {len(absent)} of {len(context.plan)} sections are not computed; "
+        "these, and those that do not apply, are listed.",
         columns=columns(
             ("code", "Section", "text"),
             ("title", "Title", "text"),

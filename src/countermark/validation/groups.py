@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from countermark.records.evidence import Block, Fact, Facts, RegisterRow
+from countermark.records.evidence import Block, RegisterRow, Scalar, Table
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
-from countermark.validation.sentences import counted, described, printed
+from countermark.validation.sentences import columns, counted, described, printed
 
 NO_ATTRIBUTE = "no protected attribute is available in the data"
 Mask = NDArray[np.bool_]
@@ -157,19 +157,22 @@ def without_attributes(inputs: EvidenceInput, section: str, tests: dict[str, str
 def provenance(inputs: EvidenceInput, block_id: str) -> Block:
     """Where group data come from, who the reference is, and who has no group."""
     declared, sample = inputs.spec.fairness, inputs.test
-    facts: list[Fact] = []
-    if declared is not None:
-        for name, attribute in declared.attributes.items():
-            values = sample.protected.get(name)
-            absent = sample.n if values is None else sum(v is None for v in values)
-            facts += [
-                Fact(label=f"{name}: source", value=attribute.provenance),
-                Fact(label=f"{name}: reference group", value=attribute.reference),
-                Fact(label=f"{name}: persons without a group", value=absent, format="int"),
-            ]
-        facts.append(Fact(label="Criterion chosen", value=declared.criterion))
-    return Facts(
+    rows: list[dict[str, Scalar]] = []
+    for name, attribute in {} if declared is None else declared.attributes.items():
+        values = sample.protected.get(name)
+        absent = sample.n if values is None else sum(v is None for v in values)
+        rows.append(
+            {"name": name, "source": attribute.provenance, "reference": attribute.reference, "absent": absent}
+        )
+    chosen = "" if declared is None else f" Criterion chosen: {declared.criterion}."
+    return Table(
         id=block_id,
-        caption=f"Group data are used for testing only and are no input of the model ({described(sample)}).",
-        facts=tuple(facts),
+        caption=f"Group data are used for testing only and are no input of the model ({described(sample)}).{chosen}",
+        columns=columns(
+            ("name", "Attribute", "text"),
+            ("source", "Source of group data", "text"),
+            ("reference", "Reference group", "text"),
+            ("absent", "Without a group", "int"),
+        ),
+        rows=tuple(rows),
     )

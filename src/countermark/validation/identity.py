@@ -112,7 +112,9 @@ def identity_section(context: PackContext, computed: SectionEvidence | None) -> 
             {"object": DIGEST_MEANING.get(key, key), "digest": value} for key, value in sorted(context.digests.items())
         ),
     )
-    text = "Identity is complete." if not missing else "Identity is not complete: missing " + ", ".join(missing) + "."
+    text = f"Identity is complete: all {row.n} fields and digests are given."
+    if missing:
+        text = "Identity is not complete: missing " + ", ".join(missing) + "."
     note = Paragraph(
         text="The pack's own hash is the SHA-256 of its canonical JSON without that field; it stands in every running "
         "foot and is recomputed when the document is rendered and when it is verified."

@@ -13,7 +13,6 @@ from countermark.validation.inputs import EvidenceInput, SectionEvidence
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted, fact
 
-
 _VISIBLE = 0.001
 """Exclusions of a smaller share cannot be seen in a drawing; the table holds them."""
 
@@ -150,8 +149,8 @@ def _exclusions(waterfall: tuple[Mapping[str, Any], ...], rows_in: int, kept: in
     agrees = "agree" if rows_in - dropped == kept else f"do not agree: {rows_in - dropped} expected"
     return Table(
         id="C1-T2",
-        caption=f"Every step with its reason; {counted(rows_in, 'row')} read less {counted(dropped, 'dropped', 'dropped')} "
-        f"and {counted(kept, 'used', 'used')} {agrees}.",
+        caption=f"Every step with its reason; {counted(rows_in, 'row')} read less "
+        f"{counted(dropped, 'dropped', 'dropped')} and {counted(kept, 'used', 'used')} {agrees}.",
         columns=columns(
             ("step", "Step", "text"),
             ("rows", "Rows left", "int"),

@@ -26,6 +26,9 @@ def outcome_evidence(inputs: EvidenceInput) -> SectionEvidence:
     blocks: list[Block] = [_windows(inputs)]
     if cohorts is None:
         blocks.append(Paragraph(text="The data has no dates, so outcome rates cannot be shown by cohort."))
+    elif sum(len(one.x) for one in cohorts.series) == 1:
+        only = cohorts.series[0].x[0]
+        blocks.append(Paragraph(text=f"All rows are of one cohort, {only}: there is no trend to show."))
     else:
         blocks.append(cohorts)
     return SectionEvidence(

@@ -206,7 +206,7 @@ def _frequency_figure(inputs: EvidenceInput, found: ExplainedCases) -> Figure:
     lead = int(order[0])
     share = printed(bounds[0].rate, "share")
     return Figure(
-        id="G2-F4", chart="bars",
+        id="G2-F4", chart="bars", size="half",
         caption=f"{found.reasons.codes[lead]} is given to {share} of declined cases "
         f"({described(inputs.test)}, {printed(n, 'int')} declined; Wilson).",
         alt=f"Bars of the share of {printed(n, 'int')} declined cases that are given each reason, from "
@@ -281,7 +281,7 @@ def _group_figures(inputs: EvidenceInput, found: ExplainedCases) -> list[Block]:
         code, gap = found.reasons.codes[worst], printed(float(gaps[worst]), "points")
         blocks.append(
             Figure(
-                id=f"G2-F{5 + len(blocks)}", chart="heatmap",
+                id=f"G2-F{5 + len(blocks)}", chart="heatmap", size="half",
                 caption=f"Reasons differ most for {code} between groups of {attribute}, by {gap} "
                 f"({described(inputs.test)}; declined cases).",
                 alt=f"Heat map of the share of declined cases given each reason by group of {attribute}: "

@@ -16,9 +16,11 @@ from countermark.metrics.stability import KsTest, Psi, ks_two_sample, psi
 from countermark.records.evidence import Block, Figure, RegisterRow, Scalar, Series, Table
 from countermark.records.lights import Light
 from countermark.records.limits import judge
+from countermark.validation.bands import readable_bins
 from countermark.validation.data_quality import too_few_rows
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
 from countermark.validation.sentences import (
+    SAME_PERIOD,
     against_development,
     between,
     columns,
@@ -57,10 +59,7 @@ def representativeness(inputs: EvidenceInput) -> SectionEvidence:
             f"{inputs.spec.policy.limits['rep.c2st'].text.split(' pass')[0].lstrip('≤ ')}, or an input with more rows "
             "outside the development range than the limit."
         ),
-        so_what=(
-            "Where the populations differ, figures from development do not carry over; the test sample is the one "
-            "that speaks for use, and inputs outside the development range are extrapolation."
-        ),
+        so_what=_so_what(classifier, moved),
         rows=(classifier, *ranges, *moved, *gaps, *segments),
         blocks=tuple(blocks),
         extras={
@@ -284,7 +283,8 @@ def _histograms(inputs: EvidenceInput, drivers: Mapping[str, Psi]) -> list[Figur
         used = np.flatnonzero(counts[0] + counts[1])
         if used.size == 0:
             continue
-        labels = tuple(bins.labels[i] for i in used)
+        names = readable_bins(inputs, name, bins)
+        labels = tuple(names[i] for i in used)
         shares = [c[used] / max(int(c.sum()), 1) for c in counts]
         most = int(np.argmax(np.abs(shares[1] - shares[0])))
         figures.append(
@@ -317,11 +317,22 @@ def _histograms(inputs: EvidenceInput, drivers: Mapping[str, Psi]) -> list[Figur
     return figures
 
 
+def _so_what(classifier: RegisterRow, moved: tuple[RegisterRow, ...]) -> str:
+    text = (
+        "Where the populations differ, figures from development do not carry over; the test sample is the one that "
+        "speaks for use, and inputs outside the development range are extrapolation."
+    )
+    apart = classifier.light in (Light.FAIL, Light.WATCH)
+    if apart and not with_light(moved, Light.FAIL):
+        return f"No single input moved beyond its fail limit: what differs is how inputs go together. {text}"
+    return text
+
+
 def _conclusion(
     inputs: EvidenceInput, classifier: RegisterRow, ranges: tuple[RegisterRow, ...], drivers: Mapping[str, Psi]
 ) -> str:
     outside = with_light(ranges, Light.FAIL)
-    parts = []
+    parts = [SAME_PERIOD] if inputs.test.role == "holdout" else []
     if outside:
         parts.append(f"too many rows lie outside the development range of {listed([r.segment for r in outside])}")
     if classifier.light is Light.NOT_EVALUATED:
@@ -336,7 +347,7 @@ def _conclusion(
     if order:
         noisy = drivers[order[0]].too_thin is not None
         parts.append(
-            f"the input that moved most is {order[0]}, PSI {printed(drivers[order[0]].value, 'psi')}"
-            f"{', within sampling noise' if noisy else ''} of {counted(len(order), 'input')}"
+            f"of {counted(len(order), 'input')} {order[0]} moved most, PSI "
+            f"{printed(drivers[order[0]].value, 'psi')}{', within sampling noise' if noisy else ''}"
         )
     return sentence(parts)

@@ -12,6 +12,9 @@ from countermark.records.formats import format_interval, format_value
 from countermark.records.lights import Light, worst
 from countermark.validation.inputs import Sample, evidence_number
 
+SAME_PERIOD = "the test sample is a random part of the development period, so change over time was not tested"
+"""Said first by every section that a hold-out sample cannot answer for."""
+
 
 def rounded(value: float | None) -> float | None:
     """A number for a table or figure, as evidence keeps it; None where there is none."""

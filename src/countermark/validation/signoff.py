@@ -77,8 +77,9 @@ def signoff_section(context: PackContext, computed: SectionEvidence | None) -> S
     )
     return SectionEvidence(
         code="I3",
-        conclusion=f"Proposed: {opinion.verdict}. {SIGNATURE_STATUS}.",
-        would_change=" ".join(opinion.why),
+        conclusion=f"Proposed: {opinion.verdict}. {' '.join(opinion.why)} {SIGNATURE_STATUS}.",
+        would_change="A control with owner and expiry for what is not covered, new evidence, or a named person who "
+        "decides otherwise.",
         blocks=(
             narrative_block("opinion", context.answers),
             proposal,

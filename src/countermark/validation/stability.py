@@ -24,6 +24,7 @@ from countermark.validation.data_quality import too_few_rows
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
 from countermark.validation.representativeness import driver_shifts, drivers_by_size
 from countermark.validation.sentences import (
+    SAME_PERIOD,
     against_development,
     columns,
     counted,
@@ -45,7 +46,10 @@ def stability(inputs: EvidenceInput) -> SectionEvidence:
     score, grade = _score_shift(inputs), _grade_shift(inputs)
     psi_rows = (_psi_row(inputs, "score", score), _psi_row(inputs, "grade", grade))
     vintages = _vintage_shifts(inputs)
-    vintage_rows = tuple(_psi_row(inputs, f"vintage {name}", shift, gating=False) for name, shift in vintages.items())
+    vintage_rows = tuple(
+        _psi_row(inputs, f"vintage {name}", shift, gating=False, sample="all but development")
+        for name, shift in vintages.items()
+    )
     drivers = driver_shifts(inputs)
     csi_rows = _csi_rows(inputs, drivers)
     hhi = _concentration_row(inputs)
@@ -54,15 +58,15 @@ def stability(inputs: EvidenceInput) -> SectionEvidence:
     if csi_rows:
         blocks.append(_csi_figure(inputs, drivers))
     blocks.append(_grade_figure(inputs))
-    if vintages:
+    if sum(v.too_thin is None and v.value is not None for v in vintages.values()) > 1:
         blocks.append(_vintage_figure(inputs, vintages))
     blocks.append(_concentration_table(inputs, hhi))
     return SectionEvidence(
         code=SECTION,
-        conclusion=_conclusion(psi_rows, score, csi_rows, migration),
+        conclusion=_conclusion(inputs, psi_rows, score, csi_rows, migration),
         would_change=(
-            f"A PSI outside {inputs.spec.policy.limits['stab.psi'].text}; the bands are industry custom, so the value "
-            "that sampling alone exceeds is printed beside them."
+            f"A PSI outside its limits ({inputs.spec.policy.limits['stab.psi'].text}); the bands are industry custom, "
+            "so the value that sampling alone exceeds is printed beside them."
         ),
         so_what=(
             "A stable score means that cut-offs and grade PDs set on development meet the same population; "
@@ -100,10 +104,13 @@ def _grade_shift(inputs: EvidenceInput) -> Psi:
     )
 
 
-def _psi_row(inputs: EvidenceInput, what: str, shift: Psi, *, gating: bool | None = None) -> RegisterRow:
+def _psi_row(
+    inputs: EvidenceInput, what: str, shift: Psi, *, gating: bool | None = None, sample: str | None = None
+) -> RegisterRow:
     thin = shift.too_thin or too_few_rows(inputs, inputs.samples["development"], inputs.test)
     return inputs.row(
-        "stab.psi", SECTION, f"PSI of the {what} against development", sample=inputs.test.role, n=shift.n_actual,
+        "stab.psi", SECTION, f"PSI of the {what} against development", sample=sample or inputs.test.role,
+        n=shift.n_actual,
         segment="all" if what == "score" else what, value=shift.value, limit="stab.psi",
         df=max(shift.bins - 1, 0), p_raw=shift.p_value,
         h0="the distribution is as in development", alternative="it is not", undefined=thin, gating=gating, fmt="psi",
@@ -310,6 +317,7 @@ def _csi_figure(inputs: EvidenceInput, drivers: Mapping[str, Psi]) -> Figure:
         y_label="CSI",
         y_format="psi",
         series=(Series(name=test.label, role=test.role, mark="bars", x=tuple(order), y=values),),
+        size="half",
     )
 
 
@@ -344,13 +352,16 @@ def _grade_figure(inputs: EvidenceInput) -> Figure:
 
 def _vintage_figure(inputs: EvidenceInput, vintages: Mapping[str, Psi]) -> Figure:
     """PSI by vintage with the band that sampling alone stays in."""
-    names = tuple(vintages)
-    values = tuple(rounded(v.value) for v in vintages.values())
-    critical = tuple(rounded(v.critical) for v in vintages.values())
-    defined = [(n, v.value) for n, v in vintages.items() if v.value is not None]
-    top = max(defined, key=lambda item: item[1], default=(names[0], 0.0))
+    # A vintage so thin that noise alone breaks the bands has no PSI worth drawing; the register holds it.
+    drawn = {name: v for name, v in vintages.items() if v.too_thin is None and v.value is not None}
+    names = tuple(drawn)
+    values = tuple(rounded(v.value) for v in drawn.values())
+    critical = tuple(rounded(v.critical) for v in drawn.values())
+    top = max(drawn, key=lambda name: (drawn[name].value or 0.0, name))
     above = sum(v is not None and c is not None and v > c for v, c in zip(values, critical, strict=True))
-    n = sum(v.n_actual for v in vintages.values())
+    n = sum(v.n_actual for v in drawn.values())
+    thin = len(vintages) - len(drawn)
+    left_out = f"; {counted(thin, 'thinner vintage is', 'thinner vintages are')} not drawn" if thin else ""
     watch = inputs.spec.policy.limits["stab.psi"]
     lines = [ReferenceLine(axis="y", value=watch.watch, label="watch")] if watch.kind == "upper" else []
     return Figure(
@@ -358,12 +369,13 @@ def _vintage_figure(inputs: EvidenceInput, vintages: Mapping[str, Psi]) -> Figur
         chart="xy",
         caption=(
             f"{above} of {counted(len(names), 'vintage')} moved more than sampling explains; the largest PSI is "
-            f"{printed(top[1], 'psi')} in {top[0]} (score, all samples not fitted on, N = {printed(n, 'int')})."
+            f"{printed(drawn[top].value, 'psi')} in {top} (score, all samples but development, "
+            f"N = {printed(n, 'int')}{left_out})."
         ),
         alt=(
             f"PSI of the score by vintage, {names[0]} to {names[-1]}, from {printed(values[0], 'psi')} to "
-            f"{printed(values[-1], 'psi')}, largest {printed(top[1], 'psi')} in {top[0]}, over the value that sampling "
-            f"alone exceeds one time in twenty ({printed(critical[0], 'psi')} in {names[0]})."
+            f"{printed(values[-1], 'psi')}; the largest is {printed(drawn[top].value, 'psi')} in {top}. Beside it the "
+            f"value that sampling alone exceeds one time in twenty, {printed(critical[0], 'psi')} in {names[0]}."
         ),
         x_label="Vintage",
         y_label="PSI",
@@ -371,7 +383,7 @@ def _vintage_figure(inputs: EvidenceInput, vintages: Mapping[str, Psi]) -> Figur
         series=(
             Series(
                 name="PSI", role=inputs.test.role, mark="line", x=names, y=values,
-                n=tuple(v.n_actual for v in vintages.values()),
+                n=tuple(v.n_actual for v in drawn.values()),
             ),
             Series(name="by chance, 1 in 20", role="reference", mark="line", x=names, y=critical),
         ),
@@ -386,7 +398,7 @@ def _concentration_table(inputs: EvidenceInput, row: RegisterRow) -> Table:
         id="E3-T3",
         caption=(
             f"Concentration index of grades {printed(result.index_initial, 'auc')} in development, "
-            f"{printed(result.index, 'auc')} now, p = {printed(result.p_value, 'pvalue')}, by number; "
+            f"{printed(result.index, 'auc')} now, p {printed(result.p_value, 'pvalue')}, by number; "
             f"no exposure is given ({against_development(development, test)})."
         ),
         columns=columns(
@@ -413,9 +425,13 @@ def _concentration_table(inputs: EvidenceInput, row: RegisterRow) -> Table:
 
 
 def _conclusion(
-    psi_rows: tuple[RegisterRow, ...], score: Psi, csi: tuple[RegisterRow, ...], migration: tuple[RegisterRow, ...]
+    inputs: EvidenceInput,
+    psi_rows: tuple[RegisterRow, ...],
+    score: Psi,
+    csi: tuple[RegisterRow, ...],
+    migration: tuple[RegisterRow, ...],
 ) -> str:
-    parts = []
+    parts = [SAME_PERIOD] if inputs.test.role == "holdout" else []
     row = psi_rows[0]
     if row.light is Light.NOT_EVALUATED:
         parts.append(f"stability of the score could not be judged: {row.n_reason}")
