@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -48,22 +49,106 @@ def test_the_origin_of_a_value_is_the_last_file_that_set_it(bank: Path) -> None:
 
 BAD_YAML = {
     "a misspelt key": ("model/toy", "calibration:", "calibraton:", "unknown key 'calibraton'", "'calibration'"),
-    "a misspelt inner key": ("model/toy", "iterations: 20", "itrations: 20", "unknown key 'learner.itrations'", "'iterations'"),
+    "a misspelt inner key": (
+        "model/toy",
+        "iterations: 20",
+        "itrations: 20",
+        "unknown key 'learner.itrations'",
+        "'iterations'",
+    ),
     "a wrong type": ("model/toy", "depth: 3", "depth: three", "'learner.depth' is not right", "'three'"),
-    "a value out of range": ("model/toy", "depth: 3", "depth: 30", "'learner.depth' is not right", "less than or equal to 10"),
-    "an unknown kind": ("learner/catboost", "kind: catboost", "kind: catbost", "'learner' has an unknown kind", "did you mean 'catboost'"),
-    "an unknown literal": ("model/toy", "exposure: low", "exposure: lo", "'tiering.exposure' is not one of its allowed values", "did you mean 'low'"),
+    "a value out of range": (
+        "model/toy",
+        "depth: 3",
+        "depth: 30",
+        "'learner.depth' is not right",
+        "less than or equal to 10",
+    ),
+    "an unknown kind": (
+        "learner/catboost",
+        "kind: catboost",
+        "kind: catbost",
+        "'learner' has an unknown kind",
+        "did you mean 'catboost'",
+    ),
+    "an unknown literal": (
+        "model/toy",
+        "exposure: low",
+        "exposure: lo",
+        "'tiering.exposure' is not one of its allowed values",
+        "did you mean 'low'",
+    ),
     "a missing key": ("model/toy", "title: Toy default model\n", "", "key 'title' is missing", "title: ..."),
-    "an unknown group option": ("model/toy", "/learner@learner: catboost", "/learner@learner: catbost", "has no option 'catbost'", "did you mean 'catboost'"),
-    "an unknown group": ("model/toy", "/learner@learner:", "/lerner@learner:", "no config group 'lerner'", "did you mean 'learner'"),
-    "a duplicate key": ("model/toy", "title: Toy default model", "title: A\ntitle: B", "key 'title' is given twice", "first on line"),
-    "broken YAML": ("model/toy", "split: {kind: stratified, seed: 3}", "split: {kind: stratified, seed: 3", "not valid YAML", "hint"),
-    "a resolver": ("model/toy", "title: Toy default model", "title: ${oc.env:HOME}", "must not call a resolver", "url_env"),
-    "an interpolation of nothing": ("model/toy", "title: Toy default model", "title: ${model.nowhere}", "cannot be resolved", "nowhere"),
-    "a YAML tag": ("model/toy", "title: Toy default model", "title: !!python/name:os.system x", "YAML tags are refused|not valid YAML", "python"),
-    "a wrong model name": ("model/toy", "name: toy", "name: toi", "the model's name is not its file's name", "name: toy"),
-    "a class path": ("model/toy", "title: Toy default model", "title: A\n_target_: os.system", "unknown key '_target_'", "one of"),
-    "a monotone input without direction": ("model/toy", "debt: {meaning: Debt, expected: increasing}", "debt: {meaning: Debt, monotone: true}", "'features.debt' is not right", "expected: increasing"),
+    "an unknown group option": (
+        "model/toy",
+        "/learner@learner: catboost",
+        "/learner@learner: catbost",
+        "has no option 'catbost'",
+        "did you mean 'catboost'",
+    ),
+    "an unknown group": (
+        "model/toy",
+        "/learner@learner:",
+        "/lerner@learner:",
+        "no config group 'lerner'",
+        "did you mean 'learner'",
+    ),
+    "a duplicate key": (
+        "model/toy",
+        "title: Toy default model",
+        "title: A\ntitle: B",
+        "key 'title' is given twice",
+        "first on line",
+    ),
+    "broken YAML": (
+        "model/toy",
+        "split: {kind: stratified, seed: 3}",
+        "split: {kind: stratified, seed: 3",
+        "not valid YAML",
+        "hint",
+    ),
+    "a resolver": (
+        "model/toy",
+        "title: Toy default model",
+        "title: ${oc.env:HOME}",
+        "must not call a resolver",
+        "url_env",
+    ),
+    "an interpolation of nothing": (
+        "model/toy",
+        "title: Toy default model",
+        "title: ${model.nowhere}",
+        "cannot be resolved",
+        "nowhere",
+    ),
+    "a YAML tag": (
+        "model/toy",
+        "title: Toy default model",
+        "title: !!python/name:os.system x",
+        "YAML tags are refused|not valid YAML",
+        "python",
+    ),
+    "a wrong model name": (
+        "model/toy",
+        "name: toy",
+        "name: toi",
+        "the model's name is not its file's name",
+        "name: toy",
+    ),
+    "a class path": (
+        "model/toy",
+        "title: Toy default model",
+        "title: A\n_target_: os.system",
+        "unknown key '_target_'",
+        "one of",
+    ),
+    "a monotone input without direction": (
+        "model/toy",
+        "debt: {meaning: Debt, expected: increasing}",
+        "debt: {meaning: Debt, monotone: true}",
+        "'features.debt' is not right",
+        "expected: increasing",
+    ),
 }
 
 
@@ -111,6 +196,11 @@ def test_a_folder_without_bank_yaml_is_no_bank(tmp_path: Path) -> None:
     assert model_names(tmp_path) == ()
 
 
+def test_an_escaped_interpolation_is_plain_text(bank: Path) -> None:
+    edit(bank / "conf/model/toy.yaml", "title: Toy default model", "title: 'Costs \\${oc.env:HOME} each'")
+    assert load_model(bank, "toy").spec.title == "Costs ${oc.env:HOME} each"
+
+
 def test_dates_stay_text_and_small_floats_are_numbers(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("day: 2024-01-31\nsmall: 1e-9\nflag: true\n")
@@ -140,7 +230,5 @@ def test_any_bytes_are_read_or_refused_by_name(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.yaml"
         path.write_bytes(data)
-        try:
-            read_yaml(path, "x.yaml")
-        except ConfigError as error:
-            assert error.file == "x.yaml"
+        with contextlib.suppress(ConfigError):
+            assert isinstance(read_yaml(path, "x.yaml").data, dict)

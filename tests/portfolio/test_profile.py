@@ -218,3 +218,36 @@ def test_plain_names_are_identifiers_and_unique(columns: list[str]) -> None:
         assert name.isidentifier()
         assert name == name.lower()
         assert plain_name(name) == name
+
+
+def test_a_decimal_comma_is_declared_and_its_columns_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "comma.csv"
+    path.write_text("id;income;region;default\n" + "".join(f"{i};{i},5;N;{i % 2}\n" for i in range(40)))
+    profile = profile_file(path)
+    assert profile.csv.decimal == ","
+    assert profile.column("income").type == "number"
+    assert profile.column("income").maximum == 39.5
+    assert profile.column("id").type == "integer"
+
+
+def test_encoded_and_empty_parquet_columns_are_looked_at_as_plain_ones(tmp_path: Path) -> None:
+    path = tmp_path / "types.parquet"
+    grade = pa.array(["a", "b"] * 20).dictionary_encode()
+    pq.write_table(pa.table({"grade": grade, "nothing": pa.nulls(40), "default": [0, 1] * 20}), path)
+    profile = profile_file(path)
+    assert profile.column("grade").levels == ("a", "b")
+    assert profile.column("nothing").missing == 40
+
+
+def test_a_column_of_lists_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "lists.parquet"
+    pq.write_table(pa.table({"history": [[1, 2]] * 3, "default": [0, 1, 0]}), path)
+    with pytest.raises(SourceError, match="column 'history' holds no plain values"):
+        profile_file(path)
+
+
+def test_utf_16_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    path.write_text("a,default\n1,0\n2,1\n", encoding="utf-16")
+    with pytest.raises(SourceError, match="UTF-16"):
+        profile_file(path)

@@ -166,15 +166,10 @@ def test_an_outcome_that_is_not_there_or_does_not_vary_is_refused(bank: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["lgd", "ead"])
-def test_a_continuous_outcome_gets_a_regression(bank: Path, kind: str) -> None:
-    columns = without("Default") | {"severity": [f"{v:.3f}" for v in RNG.random(N)]}
-    spec = load(bank, scaffold(bank, columns, kind=kind))
-    assert spec.outcome.column == "severity"
-    assert spec.calibration.method == "none"
-    assert spec.tuning is not None
-    assert spec.tuning.metric == "rmse"
-    assert spec.challenger is not None
-    assert spec.challenger.learner.kind == "logistic"
+def test_a_kind_without_evidence_is_refused_before_anything_is_written(bank: Path, kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"kind '{kind}' cannot be built by this version") as caught:
+        scaffold(bank, kind=kind)
+    assert "one of: pd" in str(caught.value)
 
 
 TAKEN = [f"conf/{group}/fresh.yaml" for group in ("model", "source", "contract", "decision")] + ["conf/model/fresh.md"]

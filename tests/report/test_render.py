@@ -244,14 +244,14 @@ def hostile_pack() -> Pack:
     summary = builders.summary().model_copy(
         update={
             "decision_asked": EVIL + LONG,
-            "why": (EVIL * 30, LONG * 4, MIXED),
-            "conditions": tuple(f"{EVIL} {k} " * 12 for k in range(30)),
-            "not_evaluated": tuple(f"test {k}: {LONG}" for k in range(40)),
-            "restrictions": (LONG,) * 12,
-            "worst_segment": EVIL * 40,
+            "why": (EVIL * 20, LONG * 2, MIXED),
+            "conditions": tuple(f"{EVIL} {k} " * 6 for k in range(12)),
+            "not_evaluated": tuple(f"test {k}: {LONG}" for k in range(12)),
+            "restrictions": (LONG,) * 6,
+            "worst_segment": EVIL * 12,
             "strip": tuple((f"E{k}", LONG, Light.NOT_EVALUATED) for k in range(60)),
             "top_findings": (EVIL * 10,) * 5,
-            "reproduce": "x/" * 900,
+            "reproduce": "x/" * 300,
         }
     )
     section = builders.section(
@@ -264,7 +264,7 @@ def hostile_pack() -> Pack:
             id="E1-T1",
             caption=EVIL,
             columns=tuple(Column(key=f"k{k}", label=LONG[:40] if k == 0 else f"{EVIL}{k}") for k in range(16)),
-            rows=tuple({f"k{k}": (LONG, EVIL, MIXED, None)[k % 4] for k in range(16)} for _ in range(3)),
+            rows=tuple({f"k{k}": (LONG, EVIL, MIXED, None)[k % 4] for k in range(16)} for _ in range(2)),
         ),
         builders.vintage_figure("E1-F1").model_copy(update={"caption": EVIL, "alt": EVIL + MIXED, "x_label": MIXED}),
     )  # fmt: skip
@@ -284,7 +284,8 @@ def test_hostile_texts_do_not_break_the_document(tmp_path: Path) -> None:
     assert "{{ 7*7 }}" in text
     assert "[U+05E9]" in text
     assert "[U+202E]" in text
-    assert "Summary in full" in text
+    assert "Texts that page 2 had to shorten, in full" in text
+    assert "more; all of them are in the attached" in text
     with pikepdf.open(out) as pdf:
         assert not [a for page in pdf.pages for a in page.get("/Annots", ()) if "/A" in a]
         size = [float(v) for v in pdf.pages[1].MediaBox]
@@ -356,12 +357,46 @@ def test_a_summary_that_never_fits_is_refused(monkeypatch: pytest.MonkeyPatch, s
         document.pack_pdf(read_pack(small), small, "a4")
 
 
-def test_fonts_are_subset_by_the_locked_library_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(document.pdf_fonts, "harfbuzz_subset", object())
+class PlantedHarfBuzz:
+    """Stands for a machine that has HarfBuzz-Subset; being asked for anything is a failure."""
+
+    def __getattr__(self, name: str) -> None:
+        raise AssertionError(f"HarfBuzz-Subset was used: {name}")
+
+
+def test_fonts_are_subset_by_the_locked_library_whatever_the_machine_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     page = portfolio_of((builders.pack(sections=()),))
-    pdf, pages = document.portfolio_pdf(page, "a4")
+    used: list[str] = []
+    for name in ("_fonttools_subset", "_harfbuzz_subset"):
+        original = getattr(document.pdf_fonts.Font, name)
+
+        def spied(font: Any, *args: Any, _name: str = name, _original: Any = original) -> None:
+            used.append(_name)
+            _original(font, *args)
+
+        monkeypatch.setattr(document.pdf_fonts.Font, name, spied)
+    monkeypatch.setattr(document.pdf_fonts, "harfbuzz_subset", PlantedHarfBuzz())
+    _, pages = document.portfolio_pdf(page, "a4")
     assert pages == 1
-    assert pdf.startswith(b"%PDF-1.7")
+    assert set(used) == {"_fonttools_subset"}
+
+
+def test_the_rendering_process_ignores_a_planted_subsetter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = portfolio_of((builders.pack(sections=()),)).model_dump(mode="json")
+    plain = render_portfolio(page, tmp_path / "plain.pdf")
+    planted = tmp_path / "planted"
+    planted.mkdir()
+    (planted / "sitecustomize.py").write_text(
+        "import weasyprint.pdf.fonts as fonts\n"
+        "class Planted:\n"
+        "    def __getattr__(self, name):\n"
+        "        raise SystemExit('HarfBuzz-Subset was used')\n"
+        "fonts.harfbuzz_subset = Planted()\n"
+    )
+    monkeypatch.syspath_prepend(planted)
+    assert render_portfolio(page, tmp_path / "planted.pdf").sha256 == plain.sha256
 
 
 def test_a_target_that_cannot_be_replaced_is_named(tmp_path: Path, small: bytes) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -382,9 +383,9 @@ BAD_SPECS = {
 def test_bad_specs_are_refused_before_data_is_read(case: str) -> None:
     (learner, changes), what = BAD_SPECS[case]
     spec = make_spec(learner, **changes)
+    learners = (spec.learner, *([spec.challenger.learner] if spec.challenger else []))
     with pytest.raises(TrainingError, match=what) as caught:
-        for one in (spec.learner, *([spec.challenger.learner] if spec.challenger else [])):
-            check_learner(spec, one)
+        list(map(partial(check_learner, spec), learners))
     assert caught.value.hint
 
 

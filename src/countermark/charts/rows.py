@@ -156,8 +156,14 @@ def _grid(canvas: Canvas, rows: _Rows, title: str) -> None:
     scale = rows.scale
     canvas.segments([((scale.at(t), rows.top), (scale.at(t), rows.bottom)) for t in scale.ticks], GRID, 0.8)
     canvas.line((rows.left, rows.bottom), (rows.right, rows.bottom), AXIS, 1.0)
+    taken = -1e9
     for tick, label in zip(scale.ticks, scale.labels, strict=True):
-        canvas.text((scale.at(tick), rows.bottom + 13), label, anchor="middle", colour=MUTED)
+        half = text_width(label, SMALL) / 2
+        middle = min(scale.at(tick), canvas.width - half)
+        if middle - half < taken:
+            continue
+        taken = middle + half + 6
+        canvas.text((middle, rows.bottom + 13), label, anchor="middle", colour=MUTED)
     if title:
         canvas.text(((rows.left + rows.right) / 2, rows.bottom + 27), title, anchor="middle", colour=MUTED)
     for row, name in enumerate(rows.names):

@@ -134,8 +134,9 @@ def _draw_axes(canvas: Canvas, frame: _Frame, labels: list[list[str]]) -> None:
         canvas.segments(ticks, AXIS, 1.0)
         taken = -1e9
         for tick, label in zip(frame.x.ticks, frame.x.labels, strict=True):
-            middle, half = frame.x.at(tick), text_width(label, SMALL) / 2
-            if middle - half < taken or middle + half > canvas.width + 6:
+            half = text_width(label, SMALL) / 2
+            middle = min(frame.x.at(tick), canvas.width - half)
+            if middle - half < taken:
                 continue
             taken = middle + half + 7
             canvas.text((middle, frame.bottom + 14), label, anchor="middle", colour=MUTED)

@@ -14,7 +14,7 @@ from countermark.errors import ConfigError
 
 KeyPath = tuple[str, ...]
 
-_RESOLVER = re.compile(r"\$\{\s*[\w.]+\s*:")
+_RESOLVER = re.compile(r"(?<!\\)\$\{\s*[\w.]+\s*:")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,15 @@ from countermark.config.semantics import SEMANTICS, library_versions
 from countermark.config.source import Source
 from countermark.config.spec import ModelSpec
 from countermark.errors import ConfigError, StaleError
-from countermark.portfolio.dag import ORDERED, model_dvc, model_stages, portfolio_dvc, source_dvc, source_files
+from countermark.portfolio.dag import (
+    ORDERED,
+    model_dvc,
+    model_stages,
+    portfolio_dvc,
+    refuse_kind,
+    source_dvc,
+    source_files,
+)
 from countermark.records.digest import digest_of
 
 HEADER = "# Written by 'countermark compile' from conf/. Edit conf/, not this file.\n"
@@ -49,6 +57,7 @@ def compile_bank(root: Path) -> Compiled:
     sources: dict[str, tuple[Source, str]] = {}
     for name, loaded in models.items():
         spec = loaded.spec
+        refuse_kind(spec.kind, file=f"conf/model/{name}.yaml")
         _check_one_source(sources, spec)
         files[f"models/{name}/params.yaml"] = _dump(model_params(spec, bank))
         files[f"models/{name}/dvc.yaml"] = _dump(model_dvc_file(root, loaded))

@@ -7,6 +7,7 @@ from typing import Any
 
 from countermark.config.source import CsvSource, ParquetSource, Source, SqlSource
 from countermark.config.spec import ModelSpec
+from countermark.errors import ConfigError
 
 OUT = "models/{model}/out"
 REPORT = "reports/{model}"
@@ -48,6 +49,9 @@ ORDERED = (
     "decision", "policy",
 )  # fmt: skip
 """Keys of the spec that hold mappings whose keys people choose, and whose order results may depend on."""
+
+EVIDENCED_KINDS = ("pd", "fraud", "aml", "propensity")
+"""Kinds whose outcome is an event: the evidence of this version judges events."""
 
 CHECKED = OUT + "/spec.checked"
 
@@ -165,6 +169,22 @@ STAGES: tuple[Stage, ...] = (
 )
 
 
+def refuse_kind(kind: str, *, file: str | None = None) -> None:
+    """Refuse a kind of model that no evidence can be computed for.
+
+    Raises:
+        ConfigError: For loss and exposure models, whose outcome is an amount.
+    """
+    if kind not in EVIDENCED_KINDS:
+        raise ConfigError(
+            f"a model of kind '{kind}' cannot be built by this version",
+            expected="one of: " + ", ".join(EVIDENCED_KINDS),
+            got=f"'{kind}'",
+            hint="its outcome is an amount, and the evidence for amounts is not part of this version",
+            file=file,
+        )
+
+
 def stage_named(name: str) -> Stage:
     """The stage of that name."""
     return next(stage for stage in STAGES if stage.name == name)
@@ -212,7 +232,7 @@ def model_dvc(
     for stage in model_stages(spec):
         deps = [fill(dep, spec) for dep in stage.deps]
         if stage.name == "spec":
-            deps = sorted(conf_files)
+            deps = [*sorted(conf_files), f"models/{spec.name}/params.yaml"]
         if spec.challenger is None:
             deps = [dep for dep in deps if not dep.endswith("challenger.json")]
         if stage.name in ("evidence", "pack") and baseline is not None:

@@ -25,7 +25,7 @@ ColumnType = Literal["integer", "number", "text", "boolean", "date"]
 
 _OUTCOME_WORDS = (
     "default", "default_flag", "target", "outcome", "label", "y", "bad", "is_bad", "bad_flag", "loan_status",
-    "charged_off", "fraud", "is_fraud", "sar", "response", "responded", "converted", "churn", "lgd", "severity",
+    "charged_off", "fraud", "is_fraud", "sar", "response", "responded", "converted", "churn",
 )  # fmt: skip
 _PROTECTED = {
     "sex": "sex", "gender": "sex", "race": "race", "ethnicity": "ethnicity", "ethnic": "ethnicity", "age": "age",
@@ -35,6 +35,7 @@ _PROTECTED = {
 }  # fmt: skip
 _NULL_WORDS = ("", "NA", "N/A", "n/a", "nan", "NaN", "NULL", "null", "None", "#N/A", "?")
 _DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?.*)?$"
+_COMMA_NUMBER = r"^[+-]?\d+(,\d+)?$"
 _MAX_LEVELS = 50
 _AGE_BANDS = (0.0, 25.0, 35.0, 45.0, 55.0, 65.0)
 _OLDEST = 125.0
@@ -105,11 +106,11 @@ def profile_file(path: Path) -> FileProfile:
         except PermissionError:
             raise SourceError("no permission to read this file", file=path, hint="check its mode and owner") from None
         plain = decompress(data, path)
-        options = CsvOptions(delimiter=_delimiter(plain), encoding=_encoding(plain))
+        options = CsvOptions(delimiter=_delimiter(plain), encoding=_encoding(plain, path))
         table, form = read_delimited(data, options, file=path), "csv"
         nulls = _null_words(table)
-        options = options.model_copy(update={"null_values": nulls})
-        table = read_delimited(data, options, file=path)
+        options = options.model_copy(update={"null_values": nulls, "decimal": _decimal(table, options.delimiter)})
+        table = _points(read_delimited(data, options, file=path), options.decimal)
     else:
         raise SourceError(
             "unknown file type", expected="a name that ends in .csv, .csv.gz or .parquet", got=path.suffix, file=path
@@ -194,7 +195,28 @@ def protected_bands(profile: FileProfile, name: str) -> tuple[float, ...]:
     return tuple(sorted(set(quarters)))
 
 
+def _plain_values(name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values without encodings that say nothing about content: dictionaries decoded, a column of nulls as text.
+
+    Raises:
+        SourceError: For a column that is no plain value, such as a list.
+    """
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_null(values.type) or pa.types.is_large_string(values.type) or pa.types.is_string_view(values.type):
+        values = values.cast(pa.string())
+    if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
+        raise SourceError(
+            f"column '{name}' holds no plain values",
+            expected="numbers, text, booleans or dates",
+            got=str(values.type),
+            hint="leave the column out of the file, or spread it over plain columns",
+        )
+    return values
+
+
 def _column(name: str, values: pa.ChunkedArray) -> ColumnProfile:
+    values = _plain_values(name, values)
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_finite(values), values, None)
     missing = values.null_count
@@ -266,12 +288,42 @@ def _null_words(table: pa.Table) -> tuple[str, ...]:
     return ("", *(word for word in _NULL_WORDS[1:] if word in found))
 
 
+def _decimal(table: pa.Table, delimiter: str) -> Literal[".", ","]:
+    """The decimal mark: a comma where a column holds nothing but numbers with one, in a file cut by another sign."""
+    if delimiter == ",":
+        return "."
+    commas = (_all_match(column, _COMMA_NUMBER) and not _all_match(column, r"^[+-]?\d+$") for column in table.columns)
+    return "," if any(commas) else "."
+
+
+def _points(table: pa.Table, decimal: str) -> pa.Table:
+    """The table with decimal points, for looking at; the build reads the file with its declared decimal mark."""
+    if decimal == ".":
+        return table
+    columns = {
+        name: pc.replace_substring(table.column(name), ",", ".")
+        if _all_match(table.column(name), _COMMA_NUMBER)
+        else table.column(name)
+        for name in table.column_names
+    }
+    return pa.table(columns)
+
+
+def _all_match(column: pa.ChunkedArray, pattern: str) -> bool:
+    present = column.drop_null()
+    return len(present) > 0 and bool(pc.all(pc.match_substring_regex(present, pattern)).as_py())
+
+
 def _delimiter(data: bytes) -> str:
     first = data.split(b"\n", 1)[0].decode("utf-8", "replace")
     return max((",", ";", "\t", "|"), key=first.count)
 
 
-def _encoding(data: bytes) -> Literal["utf-8", "utf-8-sig", "latin-1"]:
+def _encoding(data: bytes, path: Path) -> Literal["utf-8", "utf-8-sig", "latin-1"]:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise SourceError(
+            "the file is UTF-16 text", expected="UTF-8 or Latin-1 text", file=path, hint="export it again as UTF-8"
+        )
     if data.startswith(b"\xef\xbb\xbf"):
         return "utf-8-sig"
     try:

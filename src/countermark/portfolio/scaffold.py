@@ -13,6 +13,7 @@ import yaml
 
 from countermark.errors import ConfigError
 from countermark.features.groups import band_names
+from countermark.portfolio.dag import refuse_kind
 from countermark.portfolio.profile import (
     ColumnProfile,
     FileProfile,
@@ -26,7 +27,6 @@ from countermark.portfolio.profile import (
 )
 from countermark.records.digest import file_digest
 
-_BINARY_KINDS = ("pd", "fraud", "aml", "propensity")
 _SMALL = 2000
 _WRITTEN = (("model", ".yaml"), ("source", ".yaml"), ("contract", ".yaml"), ("decision", ".yaml"), ("model", ".md"))
 _OPEN = "Unanswered"
@@ -74,6 +74,7 @@ def scaffold_model(root: Path, request: Request, narrative: Mapping[str, str]) -
             raise ConfigError(
                 f"'{relative}' exists already", expected="a new name", hint="choose another name", file=relative
             )
+    refuse_kind(request.kind)
     profile = profile_file(request.data)
     outcome = _outcome(profile, request)
     as_of = request.as_of or _as_of(profile, request.data)
@@ -121,6 +122,7 @@ class _Plan:
                 "delimiter": options.delimiter,
                 "encoding": options.encoding,
                 "null_values": list(profile.null_values),
+                **({"decimal": ","} if options.decimal == "," else {}),
             }
         empty = [self.names[c.name] for c in profile.columns if c.missing == profile.rows]
         if empty:
@@ -156,7 +158,7 @@ class _Plan:
         return {
             "name": self.request.name,
             "version": "1.0.0",
-            "cutoff": 0.5 if self.request.kind == "lgd" else self._event_rate(),
+            "cutoff": self._event_rate(),
             "cutoff_rationale": f"{_OPEN}: proposed at the outcome rate of the file",
             "reasons": {
                 f"R{index:02d}": {"text": f"{_OPEN}: reason text for {name}", "features": [name]}
@@ -206,19 +208,16 @@ class _Plan:
                 "trials": 5,
                 "seed": 7,
                 "folds": 3,
-                "metric": "auc" if request.kind in _BINARY_KINDS else "rmse",
+                "metric": "auc",
                 "space": {
                     "depth": {"kind": "int", "low": 3, "high": 6},
                     "learning_rate": {"kind": "float", "low": 0.02, "high": 0.2, "log": True},
                 },
             },
-            "calibration": {"method": "platt" if request.kind in _BINARY_KINDS else "none"},
+            "calibration": {"method": "platt"},
             "grades": {"scale": {"kind": "quantile", "count": 5 if small else 7}},
             "challenger": {"why": "The simplest acceptable model: a points scorecard."},
         }
-        if request.kind not in _BINARY_KINDS:
-            document["defaults"][5] = {"/learner@challenger.learner": "logistic"}
-            document["challenger"]["why"] = "The simplest acceptable model: a ridge regression."
         document["features"] = {name: _feature(column) for name, column in self.features().items()}
         fairness = self._fairness()
         if fairness:
@@ -235,6 +234,8 @@ class _Plan:
             found.append("no column looks protected. Which attribute can fairness be tested with?")
         if profile.time is None:
             found.append("no date column: label maturity and out-of-time evidence will be Not evaluated")
+            if self.request.as_of is None:
+                found.append(f"as_of {self.as_of} is only the file's own date: when was the data taken? (--as-of)")
         left_out = [
             c.name
             for c in profile.columns
@@ -259,7 +260,7 @@ class _Plan:
     def _outcome(self) -> dict[str, Any]:
         document: dict[str, Any] = {"column": self.names[self.outcome]}
         values = outcome_values(self.profile, self.outcome)
-        if values is not None and self.request.kind in _BINARY_KINDS:
+        if values is not None:
             document |= {"positive": values[0], "negative": values[1]}
         document["definition"] = f"{_OPEN}: what does {self.outcome} mean?"
         document["maturity"] = {"basis": "none", "note": f"{_OPEN}: when is a label final?"}

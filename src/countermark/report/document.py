@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -17,7 +18,7 @@ from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
 from countermark.charts.figure import draw
-from countermark.charts.svg import shorten
+from countermark.charts.svg import shorten, text_width
 from countermark.errors import ReportError
 from countermark.records.evidence import Figure, Pack
 from countermark.records.lights import Light
@@ -34,6 +35,7 @@ from countermark.report.views import BlockView, PackViews, PartView, widened
 Paper: TypeAlias = Literal["a4", "letter"]
 _SIZES: dict[Paper, tuple[str, str]] = {"a4": ("A4", "A4 landscape"), "letter": ("letter", "letter landscape")}
 _VARIANT = "pdf/a-3a"
+_COVER_SIZE, _COVER_ROOM = 28.0, 459.0
 _ENTRY_ROOM = (7.8, 385.0)
 """Size of the lists of figures and tables and the width of one entry, in points."""
 LEGEND = (
@@ -239,6 +241,7 @@ def _context(pack: Pack, views: PackViews, files: tuple[AttachedFile, ...]) -> d
     return {
         "pack": pack,
         "name": _cut(name, 80),
+        "name_width": _even_width(name),
         "title": f"Validation pack (draft): {name} {version}".strip(),
         "author": str(identity.get("owner") or ""),
         "description": f"Model validation pack of {model} {version}, data as of {pack.as_of}, draft, unsigned",
@@ -258,6 +261,12 @@ def _context(pack: Pack, views: PackViews, files: tuple[AttachedFile, ...]) -> d
         "files": files,
         "has_a3": _has_section(parts, "A3"),
     }
+
+
+def _even_width(name: str) -> float:
+    """Width at which the title of the cover breaks into lines of about the same length, in points."""
+    whole = text_width(name, _COVER_SIZE) * 1.05
+    return round(min(_COVER_ROOM, 1.16 * whole / math.ceil(whole / _COVER_ROOM)), 1)
 
 
 def _halves(parts: tuple[PartView, ...]) -> tuple[tuple[PartView, ...], ...]:

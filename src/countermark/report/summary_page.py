@@ -40,14 +40,18 @@ FITS: tuple[Fit, ...] = (
     Fit("dense", _ALL, _ALL),
     Fit("tight", _ALL, _ALL),
     Fit("tight", 420, 8),
-    Fit("tight", 340, 6),
-    Fit("tight", 280, 6),
-    Fit("tight", 230, 5),
-    Fit("tight", 190, 5),
-    Fit("tight", 150, 4),
-    Fit("tight", 120, 4),
-    Fit("tight", 90, 3),
-    Fit("tight", 70, 2, 39),
+    Fit("tight", 340, 8),
+    Fit("tight", 280, 7),
+    Fit("tight", 240, 7),
+    Fit("tight", 210, 6),
+    Fit("tight", 185, 6),
+    Fit("tight", 165, 6),
+    Fit("tight", 145, 6),
+    Fit("tight", 125, 5),
+    Fit("tight", 110, 5),
+    Fit("tight", 95, 4),
+    Fit("tight", 75, 3, 39),
+    Fit("tight", 60, 2, 30),
     Fit("tight", 40, 1, 18),
 )
 """From the most generous to the one that always holds; type shrinks before a text is cut."""
@@ -160,35 +164,31 @@ def summary_view(pack: Pack, fit: Fit, anchors: Collection[str]) -> SummaryView:
         ("Smallest detectable deterioration", summary.smallest_detectable),
         ("Data", f"As of {summary.as_of}. {summary.matured_share}"),
     )
-    fields = {
-        "decision_asked": line("Decision asked", summary.decision_asked),
-        "change_class": line("Change class", summary.change_class, 0.5),
-        "why": lines("Why", summary.why),
-        "conditions": lines("Conditions", summary.conditions),
-        "key_numbers": tuple(_key_row(key, cutter, anchors) for key in summary.key_numbers),
-        "statements": tuple((label, line(label, text)) for label, text in texts),
-        "not_evaluated": lines("Not evaluated", summary.not_evaluated, 0.7),
-        "restrictions": lines("Restrictions", summary.restrictions, 0.7),
-        "top_findings": lines("Findings", summary.top_findings),
-    }
-    reproduce = breakable(cutter.short("Reproduce", summary.reproduce))
-    signature = line("Signature", summary.signature_status, 0.5)
-    uncut, more = cutter.uncut()
-    return SummaryView(
+    view = SummaryView(
         css=fit.css,
         gap=GAPS[fit.css],
         reasons_share=_left_share(summary.why, summary.conditions),
         open_share=_left_share(summary.not_evaluated, summary.restrictions),
         opinion=summary.opinion,
+        decision_asked=line("Decision asked", summary.decision_asked),
         decide_by=summary.decide_by or "no date set",
+        change_class=line("Change class", summary.change_class, 0.5),
+        why=lines("Why", summary.why),
+        conditions=lines("Conditions", summary.conditions),
         strip=_tiles(_strip(summary.strip, fit.lights), anchors),
+        key_numbers=tuple(_key_row(key, cutter, anchors) for key in summary.key_numbers),
+        statements=tuple((label, line(label, text)) for label, text in texts),
+        not_evaluated=lines("Not evaluated", summary.not_evaluated, 0.7),
+        restrictions=lines("Restrictions", summary.restrictions, 0.7),
         findings_count=counts,
-        reproduce=reproduce,
-        signature_status=signature,
-        uncut=uncut,
-        uncut_more=more,
-        **fields,
+        top_findings=lines("Findings", summary.top_findings),
+        reproduce=breakable(cutter.short("Reproduce", summary.reproduce)),
+        signature_status=line("Signature", summary.signature_status, 0.5),
+        uncut=(),
+        uncut_more=0,
     )
+    uncut, more = cutter.uncut()
+    return replace(view, uncut=uncut, uncut_more=more)
 
 
 def _left_share(left: Sequence[str], right: Sequence[str]) -> float:
