@@ -142,6 +142,13 @@ BAD_YAML = {
         "unknown key '_target_'",
         "one of",
     ),
+    "a reason of no input": (
+        "decision/toy",
+        "features: [debt]",
+        "features: [dept]",
+        "reason 'R02' names no input",
+        "did you mean 'debt'",
+    ),
     "a monotone input without direction": (
         "model/toy",
         "debt: {meaning: Debt, expected: increasing}",

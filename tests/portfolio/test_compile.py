@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -166,3 +167,26 @@ def test_plan_of_a_new_model_runs_everything_and_tells_the_gaps(bank: Path) -> N
     assert "no validator is named" in plan_text((plan,))
     with pytest.raises(ConfigError, match="no model 'x'"):
         plan_models(bank, ("x",))
+
+
+def test_a_small_float_in_the_lock_is_the_same_number(bank: Path) -> None:
+    whole = yaml.safe_load((bank / "models/toy/params.yaml").read_text())
+    entry = yaml.safe_load((bank / "models/toy/dvc.yaml").read_text())["stages"]["evidence"]
+    keys = next(iter(entry["params"][0].values()))
+    assert whole["spec"]["policy"]["limits"]["xai.shap_additivity"]["watch"] == 1e-9
+    lock = {
+        "cmd": entry["cmd"],
+        "deps": [{"path": dep, "md5": "x"} for dep in entry["deps"]],
+        "params": {"models/toy/params.yaml": {key: _at(whole, key) for key in keys}},
+    }
+    text = yaml.safe_dump({"schema": "2.0", "stages": {"evidence": lock}}).replace("1.0e-09", "1e-09")
+    assert "watch: 1e-09" in text
+    (bank / "models/toy/dvc.lock").write_text(text)
+    (plan,) = plan_models(bank, ("toy",))
+    assert next(stage for stage in plan.stages if stage.name == "evidence").action == "may run"
+
+
+def _at(document: dict[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        document = document[part]
+    return document

@@ -127,3 +127,29 @@ def test_a_first_pack_has_nothing_overdue_and_says_information() -> None:
     row_of = next(r for r in got.register_rows if r.test_id == "finding.overdue")
     assert row_of.light is Light.INFORMATION
     assert got.summary.findings_count["critical"] == sum(f.severity == "critical" for f in got.findings)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "values", "worst"),
+    [
+        ("≥ 0.9 pass, ≥ 0.8 watch", (0.88, 0.71, 0.79), "0.71"),
+        ("≤ 0.05 pass, ≤ 0.2 watch", (0.3, 0.9, 0.4), "0.9"),
+        ("0.8-1.25 pass, 0.67-1.5 watch", (0.6, 2.1, 1.6), "2.1"),
+    ],
+)
+def test_a_finding_names_the_worst_of_its_rows(threshold: str, values: tuple[float, ...], worst: str) -> None:
+    rows = [
+        row("fair.air", "F1", Light.FAIL, segment=f"g{k}", statistic=value, threshold=threshold)
+        for k, value in enumerate(values)
+    ]
+    (found,) = draw_up(rows, (), SPEC)
+    assert f": {worst}" in found.fact
+
+
+def test_a_finding_of_a_p_rule_names_the_smallest_p() -> None:
+    rows = [
+        row("cal.jeffreys", "E2", Light.FAIL, segment=f"grade {p}", p_raw=p, threshold="p ≥ 0.05 pass, p < 0.01 fail")
+        for p in (0.009, 0.0001, 0.004)
+    ]
+    (found,) = draw_up(rows, (), SPEC)
+    assert "(grade 0.0001)" in found.fact

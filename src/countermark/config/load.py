@@ -100,7 +100,25 @@ def load_model(root: Path, name: str) -> Loaded:
             file=None if origin is None else origin.file,
             line=None if origin is None else origin.line,
         )
+    _check_reasons(spec, composed)
     return Loaded(spec, composed)
+
+
+def _check_reasons(spec: ModelSpec, composed: Composed) -> None:
+    """A reason that names no input of the model would never be given, silently."""
+    for code, reason in spec.decision.reasons.items():
+        for feature in reason.features:
+            if feature not in spec.features:
+                file, line = _composed_place(composed, ("decision", "reasons", code, "features"))
+                known = list(spec.features)
+                raise ConfigError(
+                    f"reason '{code}' names no input of model '{spec.name}'",
+                    expected="one of: " + ", ".join(known),
+                    got=f"'{feature}'",
+                    hint=_nearest(feature, known),
+                    file=file,
+                    line=line,
+                )
 
 
 def compose(root: Path, name: str) -> Composed:

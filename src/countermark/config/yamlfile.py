@@ -53,6 +53,11 @@ _Loader.add_implicit_resolver(
 )
 
 
+def parse_plain(text: str) -> Any:
+    """YAML text as plain data, numbers read as YAML 1.2 and DVC read them ('1e-09' is one), dates as text."""
+    return yaml.load(text, Loader=_Loader)
+
+
 def read_yaml(path: Path, shown: str) -> YamlFile:
     """Read one YAML mapping.
 

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from countermark.config.bank import Bank
 from countermark.config.load import Loaded, load_bank, load_model, model_names
 from countermark.config.spec import ModelSpec
+from countermark.config.yamlfile import parse_plain
 from countermark.errors import ConfigError
 from countermark.portfolio.compile import model_dvc_file, model_params
 from countermark.portfolio.dag import model_stages
@@ -184,7 +183,7 @@ def _gaps(spec: ModelSpec) -> tuple[tuple[str, str], ...]:
 def _lock(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    document = parse_plain(path.read_text(encoding="utf-8")) or {}
     stages: dict[str, Any] = document.get("stages", {})
     return stages
 

@@ -26,7 +26,7 @@ from countermark.report.attachments import AttachedFile, attached_files
 from countermark.report.portfolio import PortfolioPage
 from countermark.report.portfolio_page import MOST_MODELS, PAGE_FITS, portfolio_context
 from countermark.report.prose import anchor_of, linked
-from countermark.report.summary_page import FITS, SummaryView, summary_view
+from countermark.report.summary_page import FITS, Fit, SummaryView, summary_view
 from countermark.report.tables import A4, LETTER, light_chip, severity_chip
 from countermark.report.tagging import finish
 from countermark.report.text_safety import breakable, printable
@@ -202,18 +202,36 @@ def _fitting_summary(
     sheets: list[weasyprint.CSS],
     fonts: FontConfiguration,
 ) -> SummaryView:
-    """The most generous density at which page 2 is one page, found by halving."""
+    """The most generous density at which page 2 is one page.
+
+    One layout at the last density that cuts nothing says which of the others may hold; where it does not hold
+    itself, texts have to be cut, and the least cut is found by halving.
+    """
     template = env.get_template("summary.html.j2")
-    found: SummaryView | None = None
-    low, high = 0, len(FITS)
-    while low < high:
-        middle = (low + high) // 2
-        view = summary_view(pack, FITS[middle], views.anchors)
+
+    def attempt(fit: Fit) -> tuple[SummaryView | None, float]:
+        view = summary_view(pack, fit, views.anchors)
         body = template.render({**context, "summary": view})
         html = f'<!DOCTYPE html><html lang="en"><title>A2</title><body>{Markup(body)}'
         pages = _layout(html.replace('href="#', 'data-x="#'), {}, sheets, fonts).pages
-        if len(pages) == 1:
-            found, high = view.with_air(_free_height(pages[0])), middle
+        free = _free_height(pages[0])
+        return (view.with_air(free), free) if len(pages) == 1 else (None, 0.0)
+
+    whole = [fit for fit in FITS if fit.whole]
+    found, free = attempt(whole[-1]) if whole else (None, 0.0)
+    if found is not None:
+        for fit in whole[:-1]:
+            if fit.may_hold(free):
+                more = attempt(fit)[0]
+                if more is not None:
+                    return more
+        return found
+    low, high = len(whole), len(FITS)
+    while low < high:
+        middle = (low + high) // 2
+        view = attempt(FITS[middle])[0]
+        if view is not None:
+            found, high = view, middle
         else:
             low = middle + 1
     if found is None:

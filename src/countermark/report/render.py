@@ -130,10 +130,12 @@ def _run(task: dict[str, str], content: bytes, home: Path, epoch: int) -> dict[s
 
 
 def _environment(home: Path, epoch: int) -> dict[str, str]:
-    """Nothing of the caller's environment but where programs and libraries are found."""
-    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "VIRTUAL_ENV")}
+    """Nothing of the caller's environment but where libraries are found."""
+    kept = {k: v for k, v in os.environ.items() if k in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV")}
     return {
         **kept,
+        # No program is started from here; with a path, the search for libraries would run the machine's compiler.
+        "PATH": str(home),
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",

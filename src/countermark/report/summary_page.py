@@ -32,8 +32,21 @@ class Fit:
     items: int
     lights: int = 48
 
+    @property
+    def whole(self) -> bool:
+        """Whether no text is cut."""
+        return self.line >= _ALL
+
+    def may_hold(self, free: float) -> bool:
+        """Whether a page that leaves a height free, in points, when it is tight may hold at this density."""
+        return (_LEAST_HEIGHT - free) * _GROWTH[self.css] <= _LEAST_HEIGHT
+
 
 _ALL = 10_000
+_LEAST_HEIGHT = 700.0
+"""Height of the text area of page 2 on the lower of the two papers, in points."""
+_GROWTH = {"airy": 1.42, "roomy": 1.26, "dense": 1.12, "tight": 1.0}
+"""How much higher the same texts stand at a density, at least."""
 FITS: tuple[Fit, ...] = (
     Fit("airy", _ALL, _ALL),
     Fit("roomy", _ALL, _ALL),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping, Sequence
 
 from countermark.config.spec import ModelSpec
@@ -94,7 +95,7 @@ def _graded(finding: Finding, lights: Mapping[tuple[str, str], Light], spec: Mod
 
 
 def _generated(group: Sequence[RegisterRow], light: Light, spec: ModelSpec) -> Finding:
-    row = group[0]
+    row = max(group, key=_badness)
     severity = severity_policy().severity(row.section, light)
     months = severity_policy().months.get(severity)
     subject = row.label if row.segment == "all" else f"{row.label} ({row.segment})"
@@ -121,6 +122,21 @@ def _generated(group: Sequence[RegisterRow], light: Light, spec: ModelSpec) -> F
         due=None if months is None else plus_months(decision_date(spec), months),
         opened=spec.as_of,
     )
+
+
+def _badness(row: RegisterRow) -> float:
+    """How far a row lies on the bad side of its limit, to name the worst of several rows of one test."""
+    threshold, value = row.threshold or "", row.statistic
+    p_value = row.p_raw if row.p_adj is None else row.p_adj
+    if threshold.startswith("p ") and p_value is not None:
+        return -p_value
+    if value is None:
+        return float("-inf")
+    if threshold.startswith(("≥", ">")):
+        return -value
+    if threshold.startswith(("≤", "<")):
+        return value
+    return abs(math.log(value)) if value > 0 else abs(value)
 
 
 def _for_format(row: RegisterRow) -> float | int | None:
