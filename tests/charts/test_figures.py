@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
 from importlib import resources
@@ -182,3 +183,43 @@ def test_hostile_names_are_text_and_nothing_else() -> None:
         figure = Figure(id="X1-F1", chart=chart, caption="c", alt=ALT, series=(one,), lines=(line,))
         root = ET.fromstring(draw(figure))
         assert not list(root.iter("script"))
+
+
+@pytest.mark.parametrize("size", ["half", "full"])
+@pytest.mark.parametrize("most", [150_000.0, 40_000.0, 7_141_778.0, 0.03])
+@pytest.mark.parametrize("chart", ["xy", "forest"])
+def test_axis_labels_stay_inside_and_apart(size: str, most: float, chart: str) -> None:
+    x: tuple[float | str, ...] = (0.0, most / 3, most) if chart == "xy" else ("a", "b", "c")
+    y = (0.1, 0.2, 0.3) if chart == "xy" else (-most, most / 2, most)
+    one = Series(name="development", role="development", x=x, y=y, low=y if chart == "forest" else None, high=y)
+    if chart == "xy":
+        one = one.model_copy(update={"low": y})
+    svg = ET.fromstring(draw(Figure(id="X1-F1", chart=chart, size=size, caption="c", alt=ALT, series=(one,))))  # type: ignore[arg-type]
+    width = float(svg.attrib["width"])
+    by_line: dict[str, list[tuple[float, float]]] = {}
+    for element in svg.iter(f"{SVG}text"):
+        left = float(element.attrib["x"])
+        right = left + text_width(element.text or "", float(element.attrib["font-size"]))
+        assert right <= width + 0.6, element.text
+        by_line.setdefault(element.attrib["y"], []).append((left, right))
+    for spans in by_line.values():
+        ordered = sorted(spans)
+        assert all(before[1] <= after[0] + 0.2 for before, after in itertools.pairwise(ordered))
+
+
+def test_one_row_of_legend_stands_beside_the_axis_title() -> None:
+    def height(label: str) -> float:
+        one = Series(name="out of time", role="out_of_time", x=(1.0, 2.0), y=(0.1, 0.2))
+        svg = draw(Figure(id="X1-F1", chart="xy", size="half", caption="c", alt=ALT, y_label=label, series=(one,)))
+        return float(ET.fromstring(svg).attrib["height"])
+
+    assert height("Share of rows") == height("Share") < height("A title that is far too long to leave room for a name")
+
+
+def test_half_figures_with_a_diagonal_are_nearly_square() -> None:
+    def height(*lines: ReferenceLine) -> float:
+        one = Series(name="a", x=(0.0, 1.0), y=(0.0, 1.0))
+        figure = Figure(id="X1-F1", chart="xy", size="half", caption="c", alt=ALT, series=(one,), lines=lines)
+        return float(ET.fromstring(draw(figure)).attrib["height"])
+
+    assert height(ReferenceLine(axis="diagonal", label="no skill")) > height() + 40

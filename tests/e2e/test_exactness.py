@@ -30,9 +30,7 @@ def test_a_second_build_runs_nothing_and_the_pack_is_there(built: Path) -> None:
     assert must(shell(built, "git", "status", "--porcelain")) == ""
 
 
-def test_an_empty_cache_in_another_place_zone_locale_and_core_gives_the_same_lock(
-    built: Path, tmp_path: Path
-) -> None:
+def test_an_empty_cache_in_another_place_zone_locale_and_core_gives_the_same_lock(built: Path, tmp_path: Path) -> None:
     clone = tmp_path / "a b" / "clone"
     clone.parent.mkdir()
     must(shell(tmp_path, "git", "clone", "-q", str(built), str(clone)))

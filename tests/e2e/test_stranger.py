@@ -63,7 +63,9 @@ def test_from_a_strange_file_to_a_pack_in_an_empty_bank(tmp_path: Path) -> None:
     bank = init_bank(tmp_path / "bank")
     assert not (bank / "src").exists()
     strange_file(bank / "stranger.csv")
-    told = must(run(bank, "new", "model", "stranger", "--kind", "pd", "--data", "stranger.csv", "--outcome", "Bad_flag"))
+    told = must(
+        run(bank, "new", "model", "stranger", "--kind", "pd", "--data", "stranger.csv", "--outcome", "Bad_flag")
+    )
     assert "Age (years), Gender" in told
     spec = bank / "conf/model/stranger.yaml"
     text = spec.read_text(encoding="utf-8")

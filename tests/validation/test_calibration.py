@@ -32,9 +32,7 @@ def test_a_sound_model_passes():
     assert main.power_alternative == "PD x 1.5"
     assert got.extras["oe"]["value"] == pytest.approx(test.events / test.p.sum(), rel=1e-7)
     assert 1.0 < got.extras["smallest_detectable_pd_multiple"] < 1.5
-    assert {b.id for b in got.blocks} == {f"E2-F{i}" for i in range(1, 5)} | {
-        f"E2-T{i}" for i in (1, 2, 4, 5, 6)
-    }
+    assert {b.id for b in got.blocks} == {f"E2-F{i}" for i in range(1, 5)} | {f"E2-T{i}" for i in (1, 2, 4, 5, 6)}
     # Every block is one grade here, so the table of raw grades would only repeat the table of blocks.
     assert len(next(b for b in got.blocks if b.id == "E2-T1").rows) == len(test.grade_names)
 

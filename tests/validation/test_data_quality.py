@@ -127,9 +127,7 @@ def test_failing_rules_and_guards_are_listed() -> None:
 
 def test_without_any_missing_value_one_row_says_that_no_flag_can_move() -> None:
     inputs = make_inputs()
-    samples = {
-        role: replace(s, features={k: np.zeros(s.n) for k in s.features}) for role, s in inputs.samples.items()
-    }
+    samples = {role: replace(s, features={k: np.zeros(s.n) for k in s.features}) for role, s in inputs.samples.items()}
     section = data_quality(replace(inputs, samples=samples))
     (row,) = [r for r in section.rows if r.test_id == "data.missing_psi"]
     assert (row.segment, row.statistic, row.light, row.gating) == ("all", 0.0, Light.PASS, True)

@@ -114,7 +114,9 @@ def test_gaps_of_the_crosswalk_come_first_and_have_an_owner(sound: EvidenceInput
     gaps = [str(row["missing"]).startswith("Gap: ") for row in table.rows]
     assert any(gaps)
     assert gaps == sorted(gaps, reverse=True)
-    assert all(str(row["missing"]).endswith("Owner: Ann Owner") for row, gap in zip(table.rows, gaps, strict=True) if gap)
+    assert all(
+        str(row["missing"]).endswith("Owner: Ann Owner") for row, gap in zip(table.rows, gaps, strict=True) if gap
+    )
     names = " ".join(str(row["clause"]) for row in table.rows)
     assert "CCD2" in names
     assert "SR 26-2" not in names

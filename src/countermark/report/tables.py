@@ -32,8 +32,9 @@ _WORTH_IT = 0.85
 """A table of many lines is set smaller where that saves this share of them."""
 _BRIEF = 6
 """Tables of at most this many rows stay on one page."""
+_BROAD = 110.0
 _MOST_LINES = 6.0
-"""A cell of more lines than this makes the table smaller, and then wide."""
+"""A cell of more lines than this, in a column that is not broad, makes the table smaller, and then wide."""
 _MOST_SMALL_LINES = 9.0
 _RAGGED = 1.08
 """Lines of prose are not full: this much more text than words."""
@@ -278,9 +279,8 @@ def _layout(needs: Sequence[_Need], room: Room) -> tuple[bool, bool, list[float]
     for tried, most in ((needs, _MOST_LINES), (small, _MOST_SMALL_LINES)):
         if sum(need.hard for need in tried) <= room.portrait:
             widths = _widths(tried, room.portrait)
-            lines = _row_lines(tried, widths)
-            if max(lines, default=1) <= most:
-                fitting.append((lines, widths, tried is small))
+            if _readable(tried, widths, most):
+                fitting.append((_row_lines(tried, widths), widths, tried is small))
         if fitting and sum(fitting[0][0]) < _LONG_LINES:
             break
     if not fitting:
@@ -319,6 +319,12 @@ def _balanced(needs: Sequence[_Need], room: float, rank: float) -> list[float]:
         return widths
     grow = min(1.0, spare / prose)
     return [w + (need.wish - w) * grow if need.texts else w for need, w in zip(needs, widths, strict=True)]
+
+
+def _readable(needs: Sequence[_Need], widths: Sequence[float], most: float) -> bool:
+    """Whether no narrow column holds a cell of too many lines."""
+    prose = ((need, width) for need, width in zip(needs, widths, strict=True) if need.texts)
+    return all(width >= _BROAD or max(need.lines(width)) <= most for need, width in prose)
 
 
 def _improved(needs: Sequence[_Need], widths: list[float]) -> list[float]:

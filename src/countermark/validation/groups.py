@@ -161,9 +161,7 @@ def provenance(inputs: EvidenceInput, block_id: str) -> Block:
     for name, attribute in {} if declared is None else declared.attributes.items():
         values = sample.protected.get(name)
         absent = sample.n if values is None else sum(v is None for v in values)
-        rows.append(
-            {"name": name, "source": attribute.provenance, "reference": attribute.reference, "absent": absent}
-        )
+        rows.append({"name": name, "source": attribute.provenance, "reference": attribute.reference, "absent": absent})
     chosen = "" if declared is None else f" Criterion chosen: {declared.criterion}."
     return Table(
         id=block_id,
