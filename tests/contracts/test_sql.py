@@ -130,3 +130,20 @@ def test_values_beyond_64_bits() -> None:
 def test_times_with_and_without_a_zone() -> None:
     with pytest.raises(SourceError, match="mixes times with and without a zone"):
         _column(query(), "v", [NOON, NOON.replace(tzinfo=dt.UTC)])
+
+
+def test_a_changed_query_is_not_answered_by_the_old_snapshot(bank: Path) -> None:
+    freeze(query(), bank)
+    changed = query(query="select id, branch, amount, note from loan where amount > 15")
+    with pytest.raises(SourceError, match="frozen from another query") as caught:
+        ingest(changed, bank)
+    assert "countermark freeze" in str(caught.value)
+    freeze(changed, bank)
+    assert ingest(changed, bank).tables["main"].num_rows == 1
+
+
+def test_a_snapshot_without_its_record_is_refused(bank: Path) -> None:
+    freeze(query(), bank)
+    (bank / "snap" / "loans.parquet.query.json").unlink()
+    with pytest.raises(SourceError, match="nobody knows which query"):
+        ingest(query(), bank)

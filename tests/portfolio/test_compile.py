@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from countermark.errors import ConfigError, StaleError
+from countermark.errors import ConfigError, SourceError, StaleError
 from countermark.portfolio import compile as compiler
 from countermark.portfolio.dag import STAGES
 from countermark.portfolio.explain import explain_key
@@ -86,6 +86,27 @@ def test_a_source_outside_the_bank_is_refused(bank: Path) -> None:
     edit(bank / "conf/source/toy.yaml", "path: toy.csv", "path: ../toy.csv")
     with pytest.raises(ConfigError, match="points outside the bank"):
         compiler.compile_bank(bank)
+
+
+def test_a_file_outside_the_bank_needs_its_digest_and_is_read_at_every_build(bank: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "elsewhere.csv"
+    outside.write_text((bank / "toy.csv").read_text())
+    edit(bank / "conf/source/toy.yaml", "path: toy.csv", f"path: {outside}")
+    with pytest.raises(ConfigError, match="that nothing pins") as caught:
+        compiler.compile_bank(bank)
+    assert "sha256" in str(caught.value)
+    edit(bank / "conf/source/toy.yaml", f"path: {outside}", f"path: {outside}\nsha256: '{'0' * 64}'")
+    compiler.write(bank, compiler.compile_bank(bank))
+    ingest = yaml.safe_load((bank / "sources/toy/dvc.yaml").read_text())["stages"]["ingest"]
+    assert ingest["always_changed"] is True
+    assert ingest["deps"] == []
+
+
+def test_a_build_without_its_data_is_refused_before_anything_runs(bank: Path) -> None:
+    (bank / "toy.csv").unlink()
+    with pytest.raises(SourceError, match="data of source 'toy' is not there") as caught:
+        compiler.check_files(bank, compiler.compile_bank(bank), ("toy",))
+    assert "conf/source/toy.yaml" in str(caught.value)
 
 
 def test_an_unreadable_root_lock_is_dropped_and_a_healthy_one_kept(bank: Path) -> None:

@@ -46,6 +46,7 @@ def build(models: tuple[str, ...], everything: bool, force: bool) -> None:
         raise ConfigError(
             f"there is no model '{unknown[0]}'", expected="one of: " + ", ".join(compiled.models), got=unknown[0]
         )
+    compiler.check_files(root, compiled, models or tuple(compiled.models))
     changed = compiler.write(root, compiled)
     click.echo(f"compiled {len(compiled.models)} models, {len(changed)} files written")
     start = time.monotonic()

@@ -72,3 +72,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except PermissionError as error:
+        told = CountermarkError(
+            "no permission to read or write here",
+            got=error.strerror,
+            hint="check the owner and mode of the file and its folder",
+            file=error.filename,
+        )
+        click.echo(click.style("error: ", fg="red", bold=True, reset=True) + str(told), err=True)
+        sys.exit(told.exit_code)

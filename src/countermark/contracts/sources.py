@@ -17,6 +17,7 @@ from countermark.config.source import CsvSource, ParquetSource, Source, SqlSourc
 from countermark.contracts.delimited import read_delimited
 from countermark.contracts.instants import utc_columns, zone_of
 from countermark.contracts.reshape import MAIN, control_totals, shaped
+from countermark.contracts.sql import check_query
 from countermark.contracts.tables import content_digest, read_table, write_table
 from countermark.contracts.wheel import default_cache, read_member
 from countermark.errors import SourceError
@@ -137,6 +138,8 @@ def _bytes(source: Source, root: Path, cache: Path) -> tuple[bytes, Path | str]:
             path = root / source.path
             hint = f"correct 'path' of source '{source.name}'; it is relative to the root of the repository"
     data = _read(path, hint)
+    if isinstance(source, SqlSource):
+        check_query(source, root)
     found = sha256_hex(data)
     if source.sha256 is not None and found != source.sha256:
         raise SourceError(

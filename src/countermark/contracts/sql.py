@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 from countermark.config.source import SqlSource
 from countermark.contracts.tables import write_table
 from countermark.errors import SourceError
-from countermark.records.digest import file_digest
+from countermark.records.digest import digest_of, file_digest, pretty_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,47 @@ def freeze(source: SqlSource, root: Path) -> Frozen:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_table(path, table)
+        record_of(path).write_bytes(pretty_json({"query": query_digest(source)}))
     except OSError as error:
         raise SourceError("the snapshot cannot be written", got=error.strerror, file=path) from error
     return Frozen(path=path, sha256=file_digest(path), rows=table.num_rows)
+
+
+def query_digest(source: SqlSource) -> str:
+    """SHA-256 of what decides a snapshot's rows and their order: the query and 'order_by'."""
+    return digest_of({"query": source.query, "order_by": list(source.order_by)})
+
+
+def record_of(snapshot: Path) -> Path:
+    """The file beside a snapshot that says which query it was frozen from."""
+    return snapshot.with_name(snapshot.name + ".query.json")
+
+
+def check_query(source: SqlSource, root: Path) -> None:
+    """Refuse a snapshot that was frozen from another query than the declared one.
+
+    Raises:
+        SourceError: If the record is missing or names another query.
+    """
+    record = record_of(root / source.snapshot)
+    hint = f"run 'countermark freeze {source.name}'"
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))["query"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            f"nobody knows which query the snapshot of source '{source.name}' was frozen from",
+            expected=f"'{record.name}' beside the snapshot",
+            hint=hint,
+            file=record,
+        ) from error
+    if found != query_digest(source):
+        raise SourceError(
+            f"the snapshot of source '{source.name}' was frozen from another query",
+            expected="the snapshot of the declared 'query' and 'order_by'",
+            got="a record of another query",
+            hint=hint,
+            file=root / source.snapshot,
+        )
 
 
 def _run(source: SqlSource) -> tuple[list[str], Sequence[Sequence[Any]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ import yaml
 from countermark.config.bank import Bank
 from countermark.config.load import Loaded, load_bank, load_model, model_names
 from countermark.config.semantics import SEMANTICS, library_versions
-from countermark.config.source import Source
+from countermark.config.source import Source, SqlSource
 from countermark.config.spec import ModelSpec
-from countermark.errors import ConfigError, StaleError
+from countermark.errors import ConfigError, SourceError, StaleError
 from countermark.portfolio.dag import (
     ORDERED,
+    is_outside,
     model_dvc,
     model_stages,
     portfolio_dvc,
@@ -206,6 +207,27 @@ def read_spec(root: Path, name: str) -> tuple[ModelSpec, dict[str, Any]]:
     return ModelSpec.model_validate(params["spec"]), params
 
 
+def check_files(root: Path, compiled: Compiled, names: Sequence[str]) -> None:
+    """Refuse to start a build whose data files are not there.
+
+    Raises:
+        SourceError: Naming the file and the key that declares it.
+    """
+    for name in names:
+        source = compiled.models[name].spec.source
+        for file in source_files(source):
+            if not (root / file).is_file():
+                frozen = isinstance(source, SqlSource)
+                raise SourceError(
+                    f"the data of source '{source.name}' is not there",
+                    expected=f"'{file}'",
+                    hint=f"run 'countermark freeze {source.name}'"
+                    if frozen
+                    else f"correct 'path' in conf/source/{source.name}.yaml, or put the file there",
+                    file=file,
+                )
+
+
 def source_of(compiled: Compiled, name: str) -> Source:
     """The source of that name.
 
@@ -228,6 +250,14 @@ def _check_one_source(sources: dict[str, tuple[Source, str]], spec: ModelSpec) -
             expected=f"the source as model '{known[1]}' composes it",
             got=f"another one in model '{spec.name}'",
             hint="give one of them its own name; a model must not change keys of a shared source",
+        )
+    if is_outside(spec.source) and spec.source.sha256 is None:
+        raise ConfigError(
+            f"source '{spec.source.name}' reads a file outside the bank that nothing pins",
+            expected="'sha256' of the file beside an absolute 'path'",
+            got="no 'sha256'",
+            hint="add it, or move the file into the bank",
+            file=f"conf/source/{spec.source.name}.yaml",
         )
     for file in source_files(spec.source):
         if ".." in Path(file).parts:

@@ -211,10 +211,15 @@ def source_files(source: Source) -> tuple[str, ...]:
         case CsvSource() | ParquetSource():
             path = source.path
         case SqlSource():
-            path = source.snapshot
+            return (source.snapshot, f"{source.snapshot}.query.json")
         case _:
             return ()
     return () if path.startswith("/") else (path,)
+
+
+def is_outside(source: Source) -> bool:
+    """Whether the source reads a file outside the bank, which DVC cannot watch."""
+    return isinstance(source, CsvSource | ParquetSource) and source.path.startswith("/")
 
 
 def model_dvc(
@@ -277,6 +282,8 @@ def source_dvc(source: Source) -> dict[str, Any]:
                     }
                 ],
                 "outs": [f"data/sources/{source.name}"],
+                # A file outside the bank is read and its declared digest checked at every build.
+                **({"always_changed": True} if is_outside(source) else {}),
             }
         }
     }
