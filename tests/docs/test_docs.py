@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
+from countermark.records.digest import pretty_json
 from tests.e2e.shell import shell
+from tests.report.builders import sample_pack
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -39,7 +42,7 @@ RUN = sorted({block.page for block in blocks() if block.info == "sh"})
 
 
 def test_every_block_says_what_it_is() -> None:
-    known = {"sh", "sh ci", "yaml", "yaml source", "yaml contract", "yaml feature_view", "json", "text"}
+    known = {"sh", "sh ci", "yaml", "yaml source", "yaml contract", "yaml feature_view", "json", "text", "python"}
     assert {block.info for block in blocks()} <= known, [(b.page, b.info) for b in blocks() if b.info not in known]
 
 
@@ -58,6 +61,18 @@ def test_blocks_that_ci_runs_are_make_targets_that_ci_calls() -> None:
     for line in lines:
         assert line.startswith("make ")
         assert re.search(rf"^{line.removeprefix('make ').strip()}:", makefile, re.MULTILINE), line
+
+
+def test_python_blocks_run_beside_a_pack(tmp_path: Path) -> None:
+    document = sample_pack().model_dump(mode="json")
+    (tmp_path / "pack.json").write_bytes(pretty_json(document))
+    for block in blocks():
+        if block.info == "python":
+            done = shell(tmp_path, sys.executable, "-c", block.text)
+            assert done.returncode == 0, done.stderr
+    (tmp_path / "pack.json").write_bytes(pretty_json(document | {"as_of": "1999-01-01"}))
+    broken = [b for b in blocks() if b.info == "python" and shell(tmp_path, sys.executable, "-c", b.text).returncode]
+    assert [b.page for b in broken] == ["docs/reference/pack_format.md"]
 
 
 def test_data_blocks_parse() -> None:

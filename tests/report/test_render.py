@@ -131,6 +131,30 @@ def test_running_heads_are_artefacts_and_every_marked_content_has_a_parent(
             assert artefacts >= (0 if page.index == 0 else 4)
 
 
+def test_marked_content_and_its_owner_name_each_other(rendered: tuple[Path, bytes, RenderStats]) -> None:
+    with pikepdf.open(rendered[0]) as pdf:
+        numbers = pdf.Root.StructTreeRoot.ParentTree.Nums
+        parents = {int(numbers[k]): numbers[k + 1] for k in range(0, len(numbers), 2)}
+        owned = set()
+        elements = _elements(pdf.Root.StructTreeRoot.K)
+        for element in elements:
+            for kid in element.get("/K", ()):
+                if isinstance(kid, int):
+                    page = int(element.Pg.StructParents)
+                    assert parents[page][kid].objgen == element.objgen
+                    owned.add((page, kid))
+        marked = {
+            (int(page.StructParents), int(operands[1].MCID))
+            for page in pdf.pages
+            for operands, operator in pikepdf.parse_content_stream(page)
+            if str(operator) == "BDC" and operands[0] != "/Artifact"
+        }
+        assert owned == marked
+        cells = [e for e in elements if e.S in ("/TD", "/TH")]
+        assert len(cells) > 200
+        assert any(isinstance(kid, int) for cell in cells for kid in cell.K)
+
+
 def test_bookmarks_reach_the_sections(rendered: tuple[Path, bytes, RenderStats]) -> None:
     titles = [(b.level, b.get_title()) for b in pypdfium2.PdfDocument(rendered[0]).get_toc()]
     assert (1, "E2 Calibration") in titles

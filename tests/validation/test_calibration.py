@@ -142,12 +142,13 @@ def test_a_significant_but_immaterial_error_is_watched():
     assert "not material" in got.light_rule
 
 
-def test_over_prediction_is_said_and_passes_the_one_sided_test():
+def test_gross_over_prediction_is_red_though_the_one_sided_test_passes():
     inputs = make_inputs()
     t = inputs.test
     got = calibration(with_test(inputs, p=np.minimum(1.6 * t.p, 0.999), grade_pd=np.minimum(1.6 * t.grade_pd, 0.999)))
-    assert light(got) is Light.PASS
-    assert row(got, "cal.oe_ratio").light in (Light.WATCH, Light.FAIL)
+    assert light(got) is Light.FAIL
+    assert row(got, "cal.oe_ratio").light is Light.FAIL
+    assert {r.light for r in got.rows if r.test_id == "cal.jeffreys" and r.gating} == {Light.PASS}
     assert "over-estimated" in got.conclusion
     assert "prudent" in got.so_what
 

@@ -1,14 +1,19 @@
 """What the layout engine leaves out of a tagged PDF, added before the trailer is written.
 
-Running heads become pagination artefacts instead of unattached structure elements, header cells get their
-scope, header ids their tree, and links a description: rules of ISO 14289-1 (PDF/UA-1), 7.1, 7.5, 7.8 and 7.18.
+Running heads become pagination artefacts instead of unattached structure elements, bare spans are merged into
+the element around them, header cells get their scope, header ids their tree, and links a description: rules of
+ISO 14289-1 (PDF/UA-1), 7.1, 7.5, 7.8 and 7.18.
 """
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import pydyf
+
+_BARE = len(("Type", "S", "K", "Pg", "P"))
+_LEVEL = 6
 
 
 def finish(document: Any, pdf: pydyf.PDF) -> None:
@@ -17,12 +22,53 @@ def finish(document: Any, pdf: pydyf.PDF) -> None:
     objects = {obj.number: obj for obj in pdf.objects}
     root = _target(objects, pdf.catalog["StructTreeRoot"])
     reachable = _reachable(objects, root)
-    _artefacts(objects, pdf, root, reachable)
+    pages = _pages(objects, pdf, root)
+    _merge_spans(objects, pages, reachable)
+    _artefacts(objects, pages, frozenset(reachable))
     _scopes(objects, root, reachable)
     _describe_links(objects)
     if "AF" in pdf.catalog:
         # The layout engine lists every attachment twice.
         pdf.catalog["AF"] = pydyf.Array(dict.fromkeys(pdf.catalog["AF"]))
+    _settle(pdf)
+
+
+class _Settled(pydyf.Object):  # type: ignore[misc]
+    """A small object that has its bytes already."""
+
+    def __init__(self, original: Any) -> None:
+        super().__init__()
+        self.number, self.data = original.number, original.data
+
+    data = b""
+
+
+class _SettledStream(pydyf.Stream):  # type: ignore[misc]
+    """A stream that has its bytes already."""
+
+    def __init__(self, original: Any) -> None:
+        super().__init__()
+        self.number, self.data = original.number, _packed(original)
+
+    data = b""
+
+
+def _packed(stream: Any) -> bytes:
+    if not stream.compress:
+        return bytes(stream.data)
+    plain = b"\n".join(item if isinstance(item, bytes) else pydyf._to_bytes(item) for item in stream.stream)
+    body = zlib.compress(plain, _LEVEL)
+    extra = pydyf.Dictionary({**stream.extra, "Filter": "/FlateDecode", "Length": len(body)})
+    return b"\n".join((extra.data, b"stream", body, b"endstream"))
+
+
+def _settle(pdf: pydyf.PDF) -> None:
+    """Turn objects into bytes once: the writer asks for them twice, for the file and for its identifier."""
+    kept = {id(pdf.catalog), id(pdf.pages), id(pdf.info)}
+    for index, obj in enumerate(pdf.objects):
+        if id(obj) in kept or obj.free == "f":
+            continue
+        pdf.objects[index] = _SettledStream(obj) if isinstance(obj, pydyf.Stream) else _Settled(obj)
 
 
 def _number(reference: Any) -> int | None:
@@ -55,14 +101,37 @@ def _reachable(objects: dict[int, Any], root: Any) -> list[int]:
     return found
 
 
-def _artefacts(objects: dict[int, Any], pdf: pydyf.PDF, root: Any, reachable: list[int]) -> None:
-    """Mark content of elements outside the tree as pagination artefacts."""
-    inside = frozenset(reachable)
+def _pages(objects: dict[int, Any], pdf: pydyf.PDF, root: Any) -> dict[bytes, tuple[Any, Any]]:
+    """Each page and the elements that own its marked content, by the reference of the page."""
     numbers = _target(objects, root["ParentTree"])["Nums"]
-    by_page = {numbers[k]: numbers[k + 1] for k in range(0, len(numbers), 2)}
-    for page in _pages(objects, pdf):
-        parents = by_page[page["StructParents"]]
-        stray = {k for k, parent in enumerate(parents) if (n := _number(parent)) is not None and n not in inside}
+    owners = {numbers[k]: numbers[k + 1] for k in range(0, len(numbers), 2)}
+    kids = pdf.pages["Kids"]
+    pages = (objects[kids[k]] for k in range(0, len(kids), 3))
+    return {page.reference: (page, owners[page["StructParents"]]) for page in pages}
+
+
+def _merge_spans(objects: dict[int, Any], pages: dict[bytes, tuple[Any, Any]], reachable: list[int]) -> None:
+    """Hand the text of a bare span to the element around it: half of all elements say nothing of their own."""
+    for number in reachable:
+        element = objects[number]
+        kids = element.get("K", ())
+        if isinstance(kids, bytes | int):
+            continue
+        for index, kid in enumerate(kids):
+            span = _target(objects, kid)
+            if span is None or span.get("S") != "/Span" or len(span) != _BARE or span["Pg"] != element.get("Pg"):
+                continue
+            content = span["K"]
+            if len(content) == 1 and isinstance(content[0], int):
+                kids[index] = content[0]
+                pages[span["Pg"]][1][content[0]] = element.reference
+                span.clear()
+
+
+def _artefacts(objects: dict[int, Any], pages: dict[bytes, tuple[Any, Any]], inside: frozenset[int]) -> None:
+    """Mark content of elements outside the tree as pagination artefacts."""
+    for page, owners in pages.values():
+        stray = {k for k, owner in enumerate(owners) if (n := _number(owner)) is not None and n not in inside}
         if not stray:
             continue
         stream = _target(objects, page["Contents"]).stream
@@ -72,16 +141,11 @@ def _artefacts(objects: dict[int, Any], pdf: pydyf.PDF, root: Any, reachable: li
                 stream[index - 1] = "/Artifact"
                 stream[index] = pydyf.Dictionary({"Type": "/Pagination"})
         for k in stray:
-            parents[k] = "null"
+            owners[k] = "null"
     # Nothing points to these elements any more.
     for obj in objects.values():
         if isinstance(obj, pydyf.Dictionary) and obj.get("Type") == "/StructElem" and obj.number not in inside:
             obj.clear()
-
-
-def _pages(objects: dict[int, Any], pdf: pydyf.PDF) -> list[Any]:
-    kids = pdf.pages["Kids"]
-    return [objects[kids[k]] for k in range(0, len(kids), 3)]
 
 
 def _scopes(objects: dict[int, Any], root: Any, reachable: list[int]) -> None:

@@ -407,6 +407,12 @@ def _conclusion(inputs: EvidenceInput, scale: Portfolio, mean: Portfolio, rows: 
     failing, watched = _where(rows, Light.FAIL), _of(rows, Light.WATCH)
     if failing:
         return f"Risk is under-estimated in {failing}: {number} on the {test.label} sample{_slope_said(rows)}."
+    level_row = next((r for r in rows if r.test_id == "cal.oe_ratio"), None)
+    if level_row is not None and level_row.light is Light.FAIL:
+        direction = "over" if mean.ratio.ratio < 1.0 else "under"
+        return (
+            f"Risk is {direction}-estimated beyond the limit: {number} on the {test.label} sample{_slope_said(rows)}."
+        )
     if row.light is Light.NOT_EVALUATED:
         return f"Calibration could not be confirmed ({row.n_reason}): {number} on the {test.label} sample."
     held = "No under-estimation beyond the limits was found" if not watched else f"To be watched, {listed(watched)}"
