@@ -14,7 +14,7 @@ import yaml
 
 from countermark.records.digest import pretty_json
 from tests.e2e.shell import shell
-from tests.report.builders import sample_pack
+from tests.report.builders import pack
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -64,7 +64,7 @@ def test_blocks_that_ci_runs_are_make_targets_that_ci_calls() -> None:
 
 
 def test_python_blocks_run_beside_a_pack(tmp_path: Path) -> None:
-    document = sample_pack().model_dump(mode="json")
+    document = pack().sealed().model_dump(mode="json")
     (tmp_path / "pack.json").write_bytes(pretty_json(document))
     for block in blocks():
         if block.info == "python":
