@@ -47,6 +47,13 @@ def test_the_origin_of_a_value_is_the_last_file_that_set_it(bank: Path) -> None:
     assert "depth: 3" in line
 
 
+FAIR = """\
+fairness:
+  criterion: parity
+  intersections: []
+  attributes:
+    gender: {column: sex, provenance: self-reported, reference: f}
+"""
 BAD_YAML = {
     "a misspelt key": ("model/toy", "calibration:", "calibraton:", "unknown key 'calibraton'", "'calibration'"),
     "a misspelt inner key": (
@@ -141,6 +148,20 @@ BAD_YAML = {
         "title: A\n_target_: os.system",
         "unknown key '_target_'",
         "one of",
+    ),
+    "a protected attribute as a segment": (
+        "model/toy",
+        "data: {observed_at: 2024-06-30}",
+        FAIR + "data: {observed_at: 2024-06-30, segments: [sex]}",
+        "segment 'sex' is the protected attribute 'gender'",
+        "sections F1 to F3",
+    ),
+    "an intersection of nothing": (
+        "model/toy",
+        "data: {observed_at: 2024-06-30}",
+        FAIR.replace("[]", "[[gender, agee]]") + "data: {observed_at: 2024-06-30}",
+        "an intersection names no protected attribute: 'agee'",
+        "one of: gender",
     ),
     "a reason of no input": (
         "decision/toy",

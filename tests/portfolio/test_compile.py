@@ -164,6 +164,14 @@ def test_explain_names_file_line_and_what_was_overridden(bank: Path) -> None:
     assert "conf/model/toy.yaml" in explain_key(bank, "toy.learner")
 
 
+def test_explain_finds_keys_that_hold_dots(bank: Path) -> None:
+    text = explain_key(bank, "toy.policy.limits.cal.slope.source")
+    assert "set at conf/policy/standard.yaml:" in text
+    with pytest.raises(ConfigError, match="did you mean") as caught:
+        explain_key(bank, "toy.policy.limits.cal.slop")
+    assert "'cal.slope'" in str(caught.value)
+
+
 BAD_KEYS = {
     "an unknown model": ("tou.learner", "no model 'tou'", "did you mean 'toy'"),
     "an unknown key": ("toy.lerner", "no key 'lerner'", "did you mean 'learner'"),

@@ -172,3 +172,10 @@ def test_bands_of_two_inputs_stand_in_where_no_segment_is_declared():
     assert "proposed by the tool" in got.extras["worst_segment"]["name"]
     assert got.so_what.startswith("The spec declares no usable segment")
     assert not [r for r in discrimination(make_inputs()).rows if " band " in r.segment]
+
+
+def test_a_handful_of_events_names_no_detectable_fall():
+    assert discrimination(make_inputs()).extras["smallest_detectable_auc_drop"] is not None
+    few = make_inputs(n=800, base_rate=0.02)
+    assert 0 < few.test.events < few.spec.policy.minimum_events
+    assert discrimination(few).extras["smallest_detectable_auc_drop"] is None

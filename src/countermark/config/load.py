@@ -101,6 +101,7 @@ def load_model(root: Path, name: str) -> Loaded:
             line=None if origin is None else origin.line,
         )
     _check_reasons(spec, composed)
+    _check_groups(spec, composed)
     return Loaded(spec, composed)
 
 
@@ -116,6 +117,37 @@ def _check_reasons(spec: ModelSpec, composed: Composed) -> None:
                     expected="one of: " + ", ".join(known),
                     got=f"'{feature}'",
                     hint=_nearest(feature, known),
+                    file=file,
+                    line=line,
+                )
+
+
+def _check_groups(spec: ModelSpec, composed: Composed) -> None:
+    """Protected attributes live apart: never a segment; and an intersection crosses declared ones only."""
+    if spec.fairness is None:
+        return
+    protected = {attribute.column: name for name, attribute in spec.fairness.attributes.items()}
+    for column in spec.data.segments:
+        if column in protected:
+            file, line = _composed_place(composed, ("data", "segments"))
+            raise ConfigError(
+                f"segment '{column}' is the protected attribute '{protected[column]}'",
+                expected="segments that are no protected attribute",
+                got=f"'{column}'",
+                hint="remove it from 'data.segments'; sections F1 to F3 break evidence down by protected group",
+                file=file,
+                line=line,
+            )
+    known = list(spec.fairness.attributes)
+    for pair in spec.fairness.intersections:
+        for name in pair:
+            if name not in known:
+                file, line = _composed_place(composed, ("fairness", "intersections"))
+                raise ConfigError(
+                    f"an intersection names no protected attribute: '{name}'",
+                    expected="one of: " + ", ".join(known),
+                    got=f"'{name}'",
+                    hint=_nearest(name, known),
                     file=file,
                     line=line,
                 )

@@ -33,8 +33,7 @@ def explain_key(root: Path, key: str) -> str:
         )
     loaded = load_model(root, name)
     spec = loaded.spec.model_dump(mode="json")
-    path = tuple(part for part in rest.split(".") if part)
-    value = _find(spec, path, key)
+    path, value = _find(spec, tuple(part for part in rest.split(".") if part), key)
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" if not isinstance(value, dict) else key]
     origins = loaded.composed.origins.get(path, ())
     if isinstance(value, dict) or not origins:
@@ -53,19 +52,29 @@ def explain_key(root: Path, key: str) -> str:
     return "\n".join(lines)
 
 
-def _find(spec: dict[str, Any], path: tuple[str, ...], key: str) -> Any:
+def _find(spec: dict[str, Any], parts: tuple[str, ...], key: str) -> tuple[tuple[str, ...], Any]:
+    """The path of keys and the value; a key may hold dots itself, as limits and gates do."""
     here: Any = spec
-    for part in path:
+    path: list[str] = []
+    start = 0
+    while start < len(parts):
         keys: list[str] = []
         if isinstance(here, dict | list):
             keys = list(here) if isinstance(here, dict) else [str(i) for i in range(len(here))]
-        if part not in keys:
-            near = difflib.get_close_matches(part, keys, n=1)
+        ends = range(len(parts), start, -1)
+        found = next((end for end in ends if ".".join(parts[start:end]) in keys), None)
+        if found is None:
+            near = difflib.get_close_matches(".".join(parts[start:]), keys, n=1) or difflib.get_close_matches(
+                parts[start], keys, n=1
+            )
             raise ConfigError(
-                f"there is no key '{part}' in '{key}'",
+                f"there is no key '{parts[start]}' in '{key}'",
                 expected="one of: " + ", ".join(keys) if keys else "a key of a mapping",
-                got=f"'{part}'",
+                got=f"'{parts[start]}'",
                 hint=f"did you mean '{near[0]}'?" if near else None,
             )
-        here = here[int(part)] if isinstance(here, list) else here[part]
-    return here
+        name = ".".join(parts[start:found])
+        here = here[int(name)] if isinstance(here, list) else here[name]
+        path.append(name)
+        start = found
+    return tuple(path), here

@@ -62,6 +62,7 @@ def initialise(root: Path) -> None:
     _run([sys.executable, "-m", "dvc", "init", "-q"], root)
     for key in ("core.analytics", "core.check_update", "core.autostage"):
         _run([sys.executable, "-m", "dvc", "config", key, "false"], root)
+    _run(["git", "add", ".dvc", ".dvcignore"], root)
 
 
 def _run(command: list[str], root: Path) -> None:

@@ -318,7 +318,8 @@ def _extras(inputs: EvidenceInput, areas: dict[SampleRole, Auc], segments: tuple
         "worst_segment": None
         if worst is None
         else {"name": f"{worst.name}{PROPOSED if worst.proposed else ''}", **_area(worst.auc, worst.n)},
-        "smallest_detectable_auc_drop": rounded(drop.value),
+        # From a handful of events the standard error itself is a guess, and so is what it could detect.
+        "smallest_detectable_auc_drop": rounded(drop.value) if area.events >= policy.minimum_events else None,
         "smallest_detectable_power": policy.power.detect_at,
     }
 
