@@ -244,3 +244,18 @@ def test_a_bank_is_only_written_into_nothing(tmp_path: Path) -> None:
             write_bank(folder, "x")
     (tmp_path / "git" / ".git").mkdir(parents=True)
     assert "conf/bank.yaml" in write_bank(tmp_path / "git", "x")
+
+
+def test_a_repeated_customer_is_the_entity_and_no_input(bank: Path) -> None:
+    rows = 300
+    columns = {
+        "customer_id": [i % 100 for i in range(rows)],
+        "income": [10 + i % 37 for i in range(rows)],
+        "default": [int(i % 5 == 0) for i in range(rows)],
+    }
+    made = scaffold(bank, columns)
+    spec = load(bank, made)
+    assert spec.data.entity == "customer_id"
+    assert set(spec.features) == {"income"}
+    assert spec.split.kind == "grouped"
+    assert any("'customer_id' repeats" in question for question in made.questions)

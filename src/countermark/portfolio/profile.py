@@ -70,6 +70,7 @@ class FileProfile:
 
     Attributes:
         null_values: Words that stand for a missing value and occur in the file.
+        entity: Column that names a customer who has several rows, or None.
         protected: Protected attribute by column name.
     """
 
@@ -79,6 +80,7 @@ class FileProfile:
     csv: CsvOptions
     null_values: tuple[str, ...]
     row_key: str | None
+    entity: str | None
     time: str | None
     protected: dict[str, str]
     table: pa.Table
@@ -123,6 +125,7 @@ def profile_file(path: Path) -> FileProfile:
         csv=options,
         null_values=nulls,
         row_key=_row_key(columns, table.num_rows),
+        entity=_entity(columns, table.num_rows),
         time=next((c.name for c in columns if c.type == "date" and c.missing == 0), None),
         protected={c.name: found for c in columns if (found := protected_attribute(c.name)) is not None},
         table=table,
@@ -277,6 +280,17 @@ def _row_key(columns: tuple[ColumnProfile, ...], rows: int) -> str | None:
     if named:
         return named[0]
     return columns[0].name if columns and columns[0] in whole else None
+
+
+def _entity(columns: tuple[ColumnProfile, ...], rows: int) -> str | None:
+    """A column named like a customer or an id that repeats, and takes too many values to be a category."""
+    for column in columns:
+        name = plain_name(column.name)
+        named = re.search(r"(^|_)(id|customer|cust|client|account|acct|borrower|obligor|card|household)($|_)", name)
+        repeats = _MAX_LEVELS < column.distinct < rows and column.distinct > rows // 50
+        if named and repeats and column.missing == 0 and column.type in ("integer", "text"):
+            return column.name
+    return None
 
 
 def _null_words(table: pa.Table) -> tuple[str, ...]:

@@ -145,7 +145,7 @@ class _Plan:
     def features(self) -> dict[str, ColumnProfile]:
         """Columns that can be inputs: not key, outcome, date, protected, constant, or free text."""
         profile = self.profile
-        barred = {self.outcome, profile.row_key, *profile.protected}
+        barred = {self.outcome, profile.row_key, profile.entity, *profile.protected}
         found: dict[str, ColumnProfile] = {}
         for column in profile.columns:
             free_text = column.type == "text" and (not column.levels or column.distinct > 0.5 * profile.rows)
@@ -168,7 +168,6 @@ class _Plan:
 
     def model(self) -> dict[str, Any]:
         request, profile = self.request, self.profile
-        columns = self.names
         small = profile.rows < _SMALL
         document: dict[str, Any] = {
             "defaults": [
@@ -200,7 +199,7 @@ class _Plan:
                 "natural_persons": True,
                 "can_decline": True,
             },
-            "data": {"time": columns[profile.time]} if profile.time else {"observed_at": self.as_of},
+            "data": self._data(),
             "outcome": self._outcome(),
             "split": self._split(),
             "learner": {"iterations": 100 if small else 200, "depth": 4},
@@ -232,6 +231,8 @@ class _Plan:
             found.append(f"protected by name and kept out of the model: {named}. Is any missing, or wrongly barred?")
         else:
             found.append("no column looks protected. Which attribute can fairness be tested with?")
+        if profile.entity is not None:
+            found.append(f"'{profile.entity}' repeats and is taken as the customer: all rows of one stay in one sample")
         if profile.time is None:
             found.append("no date column: label maturity and out-of-time evidence will be Not evaluated")
             if self.request.as_of is None:
@@ -240,7 +241,7 @@ class _Plan:
             c.name
             for c in profile.columns
             if self.names[c.name] not in self.features()
-            and c.name not in (self.outcome, profile.row_key, profile.time, *profile.protected)
+            and c.name not in (self.outcome, profile.row_key, profile.entity, profile.time, *profile.protected)
         ]
         if left_out:
             found.append(f"left out as constant, empty, dates or free text: {', '.join(left_out)}")
@@ -257,6 +258,17 @@ class _Plan:
         hits = sum(1 for v in column if v is not None and str(v).lower().removesuffix(".0") == positive)
         return float(min(max(round(hits / max(1, len(column)), 3), 0.001), 0.999))
 
+    def _data(self) -> dict[str, Any]:
+        profile = self.profile
+        document: dict[str, Any] = {}
+        if profile.entity is not None:
+            document["entity"] = self.names[profile.entity]
+        if profile.time is not None:
+            document["time"] = self.names[profile.time]
+        else:
+            document["observed_at"] = self.as_of
+        return document
+
     def _outcome(self) -> dict[str, Any]:
         document: dict[str, Any] = {"column": self.names[self.outcome]}
         values = outcome_values(self.profile, self.outcome)
@@ -267,13 +279,16 @@ class _Plan:
         return document
 
     def _split(self) -> dict[str, Any]:
-        time = self.profile.time
+        time, entity = self.profile.time, self.profile.entity
+        whole: dict[str, Any] = {"kind": "stratified", "seed": 11}
+        if entity is not None:
+            whole = {"kind": "grouped", "group": self.names[entity], "seed": 11}
         if time is None:
-            return {"kind": "stratified", "seed": 11}
+            return whole
         dates = sorted(str(v)[:10] for v in self.profile.table.column(time).to_pylist() if v is not None)
         start = dates[int(0.75 * len(dates))]
         if start == dates[0]:
-            return {"kind": "stratified", "seed": 11}
+            return whole
         return {"kind": "out_of_time", "out_of_time_from": start, "seed": 11}
 
     def _fairness(self) -> dict[str, Any] | None:
