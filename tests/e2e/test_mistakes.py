@@ -98,12 +98,13 @@ MISTAKES: dict[str, Mistake] = {
     "duplicate keys": Mistake(_column(0, lambda i, v: "7"), "contract", ("id",)),
     "an empty outcome": Mistake(_both(_in(CONTRACT, "allowed: [0, 1]", "allowed: [0, 1], nullable: true"), _field(3, 5, "")), "dataset", ("default",)),
     "an outcome value nobody declared": Mistake(_both(_in(CONTRACT, "allowed: [0, 1]", "allowed: [0, 1, 2]"), _field(3, 5, "2")), "dataset", ("default",)),
-    "the outcome among the inputs": Mistake(_in(MODEL, "  debt: {meaning: Debt", "  d: {source: default, meaning: Debt"), "dataset", ("'d'", "outcome")),
+    "the outcome among the inputs": Mistake(_both(_in(MODEL, "  debt: {meaning: Debt", "  d: {source: default, meaning: Debt"), _in("conf/decision/toy.yaml", "features: [debt]", "features: [d]")), "dataset", ("'d'", "outcome")),
     "a leak among the inputs": Mistake(_in(MODEL, "data: {observed_at: 2024-06-30}", "data: {observed_at: 2024-06-30, leaks: [debt]}"), "dataset", ("debt", "leak")),
     "a protected attribute among the inputs": Mistake(
         _in(MODEL, "challenger: {why", "fairness:\n  criterion: none\n  attributes:\n    sex: {column: region, provenance: x, reference: North}\nchallenger: {why"),
         "dataset", ("region", "protected")),
-    "a feature of no column": Mistake(_in(MODEL, "  debt: {meaning", "  dept: {meaning"), "dataset", ("'dept'",)),
+    "a reason of no input": Mistake(_in(MODEL, "  debt: {meaning", "  dept: {meaning"), "compile", ("conf/decision/toy.yaml:", "did you mean 'dept'")),
+    "a feature of no column": Mistake(_both(_in(MODEL, "  debt: {meaning", "  dept: {meaning"), _in("conf/decision/toy.yaml", "features: [debt]", "features: [dept]")), "dataset", ("'dept'",)),
     "an empty class": Mistake(_column(5, lambda i, v: "0"), "dataset", ("outcome",)),
     "one row": Mistake(_csv(lambda lines: lines[:2]), "dataset", ("row",)),
     "a future date": Mistake(
