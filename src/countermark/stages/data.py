@@ -26,17 +26,17 @@ from countermark.training.table import CONTINUOUS_KINDS
 Progress = Callable[[str], None]
 
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
-_CHECKED = b"countermark/spec/1\n"
 
 
 def run_spec(root: Path, name: str, progress: Progress) -> None:
     """Recompose the model and refuse compiled files that differ.
 
-    The output is constant on purpose: later stages wait for it, and no edit of a comment makes them stale.
+    The output is constant for a model on purpose: later stages wait for it, and no edit of a comment makes them
+    stale. It names the model, so that DVC does not take it from the cache of another one.
     """
     check_model(root, name)
     files = open_model(root, name)
-    write_bytes(files.out / "spec.checked", _CHECKED)
+    write_bytes(files.out / "spec.checked", f"countermark/spec/1 {name}\n".encode())
     progress(f"{name}: compiled spec equals conf/")
 
 
