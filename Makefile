@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: repro test lint docs bench exact lock clean
+.PHONY: repro test lint docs bench exact loop lock clean
 
 repro: $(STAMP)
 	$(BIN)/countermark build --all
@@ -26,6 +26,9 @@ docs: $(STAMP)
 
 exact: $(STAMP)
 	$(BIN)/python .ci/exactness.py
+
+loop: $(STAMP)
+	$(BIN)/countermark simulate life
 
 bench: $(STAMP)
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -81,6 +81,7 @@ reasons:
   R02: {text: Debt is high, features: [debt]}
   R03: {text: Region, features: [region]}
 """
+NARRATIVE = "# Toy\n\n## model\n\nIt estimates a probability.\n"
 
 
 def toy_csv(rows: int = 600, seed: int = 5) -> str:
@@ -107,6 +108,7 @@ def make_bank(folder: Path, *, rows: int = 600) -> Path:
         ("conf/source/toy.yaml", SOURCE),
         ("conf/contract/toy.yaml", CONTRACT),
         ("conf/decision/toy.yaml", DECISION),
+        ("conf/model/toy.md", NARRATIVE),
         ("toy.csv", toy_csv(rows)),
     ):
         path = folder / relative

@@ -12,10 +12,10 @@ from fontTools.ttLib import TTFont
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countermark.charts.figure import draw
+from countermark.charts.figure import draw, draw_pair
 from countermark.charts.palette import PAPER, looks_for, shade
 from countermark.charts.scales import linear_scale, log_scale
-from countermark.charts.svg import _WIDTHS, coordinate, shorten, text_width
+from countermark.charts.svg import _WIDTHS, SMALL, coordinate, shorten, text_width, wrap
 from countermark.records.evidence import Figure, ReferenceLine, Series
 from tests.report import builders
 
@@ -222,4 +222,218 @@ def test_half_figures_with_a_diagonal_are_nearly_square() -> None:
         figure = Figure(id="X1-F1", chart="xy", size="half", caption="c", alt=ALT, series=(one,), lines=lines)
         return float(ET.fromstring(draw(figure)).attrib["height"])
 
-    assert height(ReferenceLine(axis="diagonal", label="no skill")) > height() + 40
+    assert height(ReferenceLine(axis="diagonal", label="no skill")) > height() + 30
+
+
+Box = tuple[float, float, float, float]
+
+
+def boxes(svg: str) -> list[tuple[str, Box]]:
+    """Every upright text of a figure with the box that it takes: left, top, right, bottom."""
+    found = []
+    for node in ET.fromstring(svg).iter(f"{SVG}text"):
+        if "transform" not in node.attrib:
+            x, y, size = (float(node.attrib[key]) for key in ("x", "y", "font-size"))
+            found.append((node.text or "", (x, y - 0.75 * size, x + text_width(node.text or "", size), y + 0.2 * size)))
+    return found
+
+
+def overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] - 0.3 and b[0] < a[2] - 0.3 and a[1] < b[3] - 0.3 and b[1] < a[3] - 0.3
+
+
+def assert_no_text_covers_another(svg: str) -> None:
+    told = boxes(svg)
+    height = float(ET.fromstring(svg).attrib["height"])
+    for (text, a), (other, b) in itertools.combinations(told, 2):
+        assert not overlap(a, b), (text, other)
+    assert all(box[3] <= height + 1 for _, box in told)
+
+
+def data_points(svg: str, width: str = "1.8") -> list[tuple[float, float]]:
+    """Points along the drawn lines of the series."""
+    points = []
+    for node in ET.fromstring(svg).iter(f"{SVG}path"):
+        if node.attrib.get("stroke-width") != width:
+            continue
+        corners = [tuple(float(v) for v in part.split()) for part in re.split("[ML]", node.attrib["d"]) if part]
+        for (x0, y0), (x1, y1) in itertools.pairwise(corners):
+            points += [(x0 + (x1 - x0) * k / 50, y0 + (y1 - y0) * k / 50) for k in range(51)]
+    return points
+
+
+@pytest.mark.parametrize("name", sorted(FIGURES))
+def test_no_text_covers_another(name: str) -> None:
+    assert_no_text_covers_another(draw(FIGURES[name]))
+
+
+@given(st.lists(st.floats(0.7, 1.3), min_size=1, max_size=4))
+def test_names_of_reference_lines_never_cover_one_another(limits: list[float]) -> None:
+    one = Series(name="AIR", role="group", x=("a", "b"), y=(0.9, 1.1), low=(0.8, 1.0), high=(1.0, 1.2), n=(100, 200))
+    lines = tuple(ReferenceLine(axis="x", value=v, label=f"limit number {k}") for k, v in enumerate(limits))
+    for size in ("half", "full"):
+        figure = Figure(
+            id="X1-F1", chart="forest", size=size, caption="c", alt=ALT, y_label="AIR", series=(one,), lines=lines
+        )  # type: ignore[arg-type]
+        svg = draw(figure)
+        assert_no_text_covers_another(svg)
+        assert sum(text.startswith("limit number") for text in texts(svg)) == len(limits)
+
+
+@pytest.mark.parametrize("high", [1.0, 0.95, 0.3, 0.05])
+@pytest.mark.parametrize("axis", ["x", "y", "diagonal"])
+def test_the_name_of_a_reference_line_covers_no_data_where_there_is_room(axis: str, high: float) -> None:
+    x = tuple(k / 30 for k in range(31))
+    one = Series(name="curve", role="out_of_time", x=x, y=tuple(high * (1 - v) ** 2 + 0.2 for v in x))
+    line = ReferenceLine(axis=axis, value=0.2, label="event rate")  # type: ignore[arg-type]
+    second = ReferenceLine(axis="y", value=0.22, label="second line")
+    for size in ("half", "full"):
+        figure = Figure(id="X1-F1", chart="xy", size=size, caption="c", alt=ALT, series=(one,), lines=(line, second))  # type: ignore[arg-type]
+        svg = draw(figure)
+        told = dict(boxes(svg))
+        assert not overlap(told["event rate"], told["second line"])
+        left, top, right, bottom = told["event rate"]
+        assert not [p for p in data_points(svg) if left < p[0] < right and top < p[1] < bottom]
+
+
+def groups(count: int) -> tuple[Series, ...]:
+    return tuple(
+        Series(
+            name=f"group {k}", role="group", x=tuple(0.1 * j + 0.01 * k for j in range(1, 6)),
+            y=tuple(0.1 * j for j in range(1, 6)), n=tuple(100 * (k + 1) + j for j in range(5)),
+        )
+        for k in range(count)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 6])
+def test_the_rows_behind_every_series_are_shown(count: int) -> None:
+    series = groups(count)
+    svg = draw(Figure(id="X1-F1", chart="xy", caption="c", alt=ALT, series=series, x_format="share", y_format="share"))
+    printed = [text.replace("\u202f", "") for text in texts(svg)]
+    for one in series:
+        total = f"(n\u00a0=\u00a0{sum(one.n or ())})"
+        each = all(str(n) in printed for n in one.n or ())
+        assert each or any(total in text for text in printed), one.name
+    if count > 4:
+        drawn = len(re.findall("<rect", svg))
+        assert drawn >= sum(len(one.x) for one in series)
+        assert f"in all {sum(sum(one.n or ()) for one in series)}" in " ".join(printed)
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3, 5, 12])
+def test_what_is_counted_has_whole_ticks(trials: int) -> None:
+    one = Series(name="trial", role="development", mark="points", x=tuple(float(k) for k in range(1, trials + 1)),
+                 y=tuple(0.7 + 0.01 * k for k in range(trials)))  # fmt: skip
+    figure = Figure(
+        id="X1-F1", chart="xy", size="half", caption="c", alt=ALT, series=(one,), x_format="int", y_format="auc"
+    )
+    height = float(ET.fromstring(draw(figure)).attrib["height"])
+    axis = [text for text, box in boxes(draw(figure)) if box[1] > height - 20]
+    assert axis
+    assert all(re.fullmatch("−?[0-9]+", text) for text in axis), axis
+
+
+def test_a_band_lies_between_its_ends_alone() -> None:
+    x = tuple(k / 59 for k in range(60))
+    band = Series(name="band", role="reference", mark="area", x=x, y=x, low=tuple(v * 0.95 for v in x),
+                  high=tuple(v * 1.05 for v in x))  # fmt: skip
+    curve = Series(name="curve", role="out_of_time", x=x, y=x)
+    svg = draw(Figure(id="X1-F1", chart="xy", caption="c", alt=ALT, series=(band, curve)))
+    (polygon,) = [
+        n for n in ET.fromstring(svg).iter(f"{SVG}path") if n.attrib["d"].endswith("Z") and "stroke" not in n.attrib
+    ]
+    corners = [
+        tuple(float(v) for v in part.split()) for part in re.split("[ML]", polygon.attrib["d"].rstrip("Z")) if part
+    ]
+    assert len(corners) == 120
+    highest = [y for at, y in corners if at == max(a for a, _ in corners)]
+    assert len(highest) == 2
+    assert abs(highest[0] - highest[1]) < 25  # a tenth of the plot, not its whole height
+
+
+def test_names_of_categories_are_whole_and_slant_where_they_do_not_fit() -> None:
+    names = (
+        "car",
+        "credit_card",
+        "major_purchase",
+        "medical",
+        "vacation",
+        "small_business",
+        "house",
+        "moving",
+        "other",
+    )
+    one = Series(name="rate", role="development", mark="points", x=names, y=tuple(0.1 for _ in names))
+    svg = draw(Figure(id="X1-F1", chart="xy", size="half", caption="c", alt=ALT, series=(one,)))
+    assert set(names) <= set(texts(svg))
+    assert svg.count("rotate(-45") == len(names)
+    for node in ET.fromstring(svg).iter(f"{SVG}text"):
+        if "transform" in node.attrib:
+            end = float(node.attrib["x"]) + text_width(node.text or "", SMALL)
+            assert end - 0.7071 * text_width(node.text or "", SMALL) >= -1, node.text
+    ordered = Series(name="rate", role="development", mark="points", x=tuple(f"20{k:02d}Q1" for k in range(40)),
+                     y=tuple(0.1 for _ in range(40)))  # fmt: skip
+    many = draw(Figure(id="X1-F1", chart="xy", caption="c", alt=ALT, series=(ordered,)))
+    assert "rotate" not in many
+    assert_no_text_covers_another(many)
+
+
+def test_lines_end_neither_inside_a_number_nor_inside_a_count() -> None:
+    assert wrap("710 to 1\u202f511", SMALL, 36, 2) == ["710 to", "1\u202f511"]
+    assert wrap("graduate school (N = 259)", SMALL, 60, 3) == ["graduate", "school", "(N\u00a0=\u00a0259)"]
+
+
+def test_a_heat_map_names_every_column_and_its_cells_inside_the_frame() -> None:
+    names = ("18-24 (N = 156)", "25-34 (N = 445)", "graduate school (N = 259)")
+    figure = Figure(
+        id="X1-F1", chart="heatmap", size="half", caption="c", alt=ALT, y_label="Share of declined", y_format="share",
+        rows=("R01 A reason that is long", "R02 Another"), columns=names, cells=((0.9, 0.5, 0.2), (0.1, 0.2, 0.3)),
+    )  # fmt: skip
+    svg = draw(figure)
+    printed = " ".join(texts(svg)).replace("\u00a0", " ")
+    assert all(word in printed for word in ("18-24", "(N = 156)", "graduate", "(N = 259)", "Share of declined (%)"))
+    width = float(ET.fromstring(svg).attrib["width"])
+    assert all(box[0] >= 0 and box[2] <= width + 0.5 for _, box in boxes(svg))
+    for node in ET.fromstring(svg).iter(f"{SVG}rect"):
+        assert float(node.attrib["x"]) + float(node.attrib["width"]) <= width + 0.5
+
+
+def test_a_flow_divides_its_last_box() -> None:
+    steps = Series(name="rows", mark="bars", x=("read", "kept", "used"), y=(227_214.0, 227_213.0, 227_213.0))
+    parts = Series(name="samples", mark="bars", x=("development", "out-of-time"), y=(87_000.0, 140_213.0))
+    alone = draw(Figure(id="X1-F1", chart="flow", caption="c", alt=ALT, series=(steps,), y_format="int"))
+    divided = draw(Figure(id="X1-F1", chart="flow", caption="c", alt=ALT, series=(steps, parts), y_format="int"))
+    assert "−1" in texts(divided)
+    assert {"development", "out-of-time", "140\u202f213"} <= set(texts(divided))
+    assert not {"−86\u202f213", "−140\u202f213"} & set(texts(divided))  # a part is no loss
+    assert divided.count('fill="#7B8794"') == alone.count('fill="#7B8794"') + 2
+
+
+def test_numbers_beside_the_rows_of_one_figure_share_their_decimals() -> None:
+    steps = Series(
+        name="margin", role="holdout", mark="bars", x=("start", "a", "b", "c"), y=(-1.987, 0.5267, 0.04366, -0.004)
+    )
+    printed = texts(draw(Figure(id="X1-F1", chart="waterfall", size="half", caption="c", alt=ALT, series=(steps,))))
+    assert [t for t in printed if re.fullmatch(r"[+−]\d\.\d{3}", t)][:4] == ["−1.987", "+0.527", "+0.044", "−0.004"]
+    one = Series(
+        name="AIR", role="group", x=("a", "b"), y=(0.8825, 1.032), low=(0.84391, 1.0123), high=(0.92292, 1.0531)
+    )
+    told = texts(draw(Figure(id="X1-F1", chart="forest", caption="c", alt=ALT, series=(one,))))
+    assert "0.844\u00a0to\u00a00.923" in told
+    assert "1.012\u00a0to\u00a01.053" in told
+
+
+def test_two_plots_in_one_row_begin_at_one_height() -> None:
+    def grid(svg: str) -> float:
+        path = next(n for n in ET.fromstring(svg).iter(f"{SVG}path") if n.attrib.get("stroke") == "#E4E7EB")
+        return min(float(v) for v in re.findall(r"[ML][\d.]+ ([\d.]+)", path.attrib["d"]))
+
+    few = Series(name="hold-out", role="holdout", x=(0.0, 1.0), y=(0.0, 1.0))
+    many = tuple(Series(name=f"a long name of series {k}", role="group", x=(0.0, 1.0), y=(0.0, 1.0)) for k in range(4))
+    left = Figure(id="X1-F1", chart="xy", size="half", caption="c", alt=ALT, y_label="Share", series=(few,))
+    right = Figure(id="X1-F2", chart="xy", size="half", caption="c", alt=ALT, y_label="Share", series=many)
+    assert grid(draw(left)) < grid(draw(right))
+    pair = draw_pair(left, right)
+    assert grid(pair[0]) == grid(pair[1]) == grid(draw(right))
+    assert draw_pair(left, bars((1.0,)))[0] == draw(left)

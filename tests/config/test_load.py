@@ -149,6 +149,127 @@ BAD_YAML = {
         "unknown key '_target_'",
         "one of",
     ),
+    "a key that YAML reads as truth": (
+        "model/toy",
+        "  debt: {meaning",
+        "  no: {source: debt, meaning",
+        "a key is not text",
+        "write 'no' in quotes",
+    ),
+    "a key that YAML reads as a number": (
+        "model/toy",
+        "  debt: {meaning",
+        "  1: {source: debt, meaning",
+        "a key is not text",
+        "a number",
+    ),
+    "a key that YAML reads as nothing": (
+        "model/toy",
+        "  debt: {meaning",
+        "  ~: {source: debt, meaning",
+        "a key is not text",
+        "nothing",
+    ),
+    "a merge key": ("model/toy", "  debt: {meaning", "  debt: {<<: {unit: x}, meaning", "a merge key", "config group"),
+    "a code with a leading zero": (
+        "contract/toy",
+        "region: {type: text",
+        "region: {type: text, allowed: [01, 02]",
+        "'01' is read in different ways",
+        "in quotes",
+    ),
+    "a time of day without quotes": (
+        "model/toy",
+        "title: Toy default model",
+        "title: 12:30",
+        "'12:30' is read in different ways",
+        "in quotes",
+    ),
+    "truth for a number": (
+        "model/toy",
+        "split: {kind: stratified, seed: 3}",
+        "split: {kind: stratified, seed: yes}",
+        "'split.seed' is not right",
+        "how YAML reads yes and no",
+    ),
+    "a number for a text": (
+        "decision/toy",
+        "version: 1.0.0",
+        "version: 1.0",
+        "'decision.version' is not right",
+        "put it in quotes",
+    ),
+    "truth for a text": ("source/toy", "owner: Test", "owner: no", "'source.owner' is not right", "put it in quotes"),
+    "too few entries": (
+        "decision/toy",
+        "features: [debt]",
+        "features: []",
+        "'decision.reasons.R02.features' is not right",
+        "at least 1 entry",
+    ),
+    "text for a list": (
+        "decision/toy",
+        "features: [debt]",
+        "features: debt",
+        "'decision.reasons.R02.features' is not right",
+        "a list",
+    ),
+    "a version of two numbers": (
+        "model/toy",
+        "version: 1.0.0",
+        "version: '1.0'",
+        "'version' is not right",
+        "three numbers such as '1.0.0'",
+    ),
+    "a day that no calendar has": (
+        "model/toy",
+        "as_of: 2024-12-31",
+        "as_of: 2024-02-30",
+        "'as_of' is not right",
+        "a day of the calendar, written YYYY-MM-DD",
+    ),
+    "a date of another order": (
+        "model/toy",
+        "as_of: 2024-12-31",
+        "as_of: 31.12.2024",
+        "'as_of' is not right",
+        "a date, YYYY-MM-DD",
+    ),
+    "a seed beyond the sampler": (
+        "model/toy",
+        "calibration:",
+        "tuning: {trials: 1, seed: 4294967296, space: {depth: {kind: int, low: 2, high: 3}}}\ncalibration:",
+        "'tuning.seed' is not right",
+        "less than 4294967296",
+    ),
+    "words for class weights": (
+        "model/toy",
+        "threads: 1}",
+        "threads: 1, class_weights: [a, 2]}",
+        "'learner.class_weights.0' is not right",
+        "a number",
+    ),
+    "weights of three classes": (
+        "model/toy",
+        "threads: 1}",
+        "threads: 1, class_weights: [1, 2, 3]}",
+        "'learner.class_weights' is not",
+        "got: a list of 3",
+    ),
+    "one key composed twice": (
+        "model/toy",
+        "  - _self_",
+        "  - /learner@learner: logistic\n  - _self_",
+        "two entries of 'defaults' compose 'learner'",
+        "override /learner@learner: logistic",
+    ),
+    "an interpolation that is not closed": (
+        "model/toy",
+        "title: Toy default model",
+        "title: ${model.name",
+        "an interpolation cannot be read",
+        "${key}",
+    ),
     "a protected attribute as a segment": (
         "model/toy",
         "data: {observed_at: 2024-06-30}",
@@ -192,6 +313,31 @@ def test_a_mistake_in_yaml_names_file_line_and_cure(bank: Path, case: str) -> No
     assert caught.value.file.startswith("conf/")
     if case != "a YAML tag":
         assert caught.value.line is not None
+
+
+UNREADABLE = {
+    "a folder": (lambda path: path.mkdir(), "directory"),
+    "a link to itself": (lambda path: path.symlink_to(path.name), "symbolic links"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE, ids=list(UNREADABLE))
+def test_what_is_no_file_is_refused(bank: Path, case: str) -> None:
+    make, told = UNREADABLE[case]
+    path = bank / "conf/contract/toy.yaml"
+    path.unlink()
+    make(path)
+    with pytest.raises(ConfigError, match="this file cannot be read") as caught:
+        load_model(bank, "toy")
+    assert told in str(caught.value.got)
+    assert caught.value.file == "conf/contract/toy.yaml"
+
+
+def test_an_empty_file_of_a_group_is_named_itself(bank: Path) -> None:
+    (bank / "conf/contract/toy.yaml").write_text("")
+    with pytest.raises(ConfigError, match=r"key 'contract\.name' is missing") as caught:
+        load_model(bank, "toy")
+    assert caught.value.place == "conf/contract/toy.yaml:1"
 
 
 def test_a_mistake_names_the_line_it_stands_on(bank: Path) -> None:

@@ -273,7 +273,7 @@ def test_the_joined_document() -> None:
     assert json.loads(json.dumps(document))["tables"]["main"]["quarantined"] == 1
     assert document["source"]["digest"] == "0"
     assert document["tables"]["main"]["columns"]["n"] == {
-        "type": "integer", "missing": 0, "distinct": 1, "unit": None, "meaning": "", "personal": False,
+        "type": "integer", "missing": 0, "distinct": 1, "personal": False,
     }  # fmt: skip
     assert quarantine.column_names == ["key", "table", "rule", "column", "value"]
 

@@ -159,14 +159,3 @@ def test_clock_changes(tmp_path: Path, clock: tuple[int, ...], instant: tuple[in
     _parquet(tmp_path, pa.table({"t": pa.array([dt.datetime(*clock)])}))  # type: ignore[arg-type]
     table = ingest(source(kind="parquet", path="loans.parquet", time_zone="Europe/Paris"), tmp_path).tables["main"]
     assert table.column("t").to_pylist() == [dt.datetime(*instant, tzinfo=dt.UTC)]  # type: ignore[misc,arg-type]
-
-
-@pytest.mark.parametrize("other", ["Europe/Paris", None])
-def test_mixed_zones_are_refused(tmp_path: Path, other: str | None) -> None:
-    now = [dt.datetime(2020, 1, 1)]
-    _parquet(
-        tmp_path,
-        pa.table({"a": pa.array(now, pa.timestamp("us", "UTC")), "b": pa.array(now, pa.timestamp("us", other))}),
-    )
-    with pytest.raises(SourceError, match="several time zones"):
-        ingest(source(kind="parquet", path="loans.parquet"), tmp_path)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from countermark.errors import ConfigError, SourceError, StaleError
+from countermark.errors import BuildError, ConfigError, SourceError, StaleError
 from countermark.portfolio import compile as compiler
 from countermark.portfolio.dag import STAGES
 from countermark.portfolio.explain import explain_key
@@ -60,6 +60,27 @@ def test_the_first_stage_depends_on_every_contributing_file(bank: Path) -> None:
     assert set(files) <= set(deps)
 
 
+def test_the_first_stage_waits_for_the_narrative_or_looks_for_it_at_every_build(bank: Path) -> None:
+    def first() -> dict[str, Any]:
+        document = yaml.safe_load((bank / "models/toy/dvc.yaml").read_text())
+        spec: dict[str, Any] = document["stages"]["spec"]
+        return spec
+
+    narrative = bank / "conf/model/toy.md"
+    assert "conf/model/toy.md" in first()["deps"]
+    assert "always_changed" not in first()
+    narrative.unlink()
+    with pytest.raises(StaleError, match="differs"):
+        compiler.check_model(bank, "toy")
+    compiler.write(bank, compiler.compile_bank(bank))
+    assert "conf/model/toy.md" not in first()["deps"]
+    assert first()["always_changed"] is True
+    narrative.write_text("# Toy\n")
+    with pytest.raises(StaleError, match="differs") as caught:
+        compiler.check_model(bank, "toy")
+    assert "run countermark compile" in str(caught.value)
+
+
 def test_report_semantics_touch_no_training_stage(bank: Path) -> None:
     for stage in STAGES:
         if stage.effect == "scores":
@@ -86,6 +107,13 @@ def test_a_source_outside_the_bank_is_refused(bank: Path) -> None:
     edit(bank / "conf/source/toy.yaml", "path: toy.csv", "path: ../toy.csv")
     with pytest.raises(ConfigError, match="points outside the bank"):
         compiler.compile_bank(bank)
+
+
+def test_a_folder_is_no_source(bank: Path) -> None:
+    edit(bank / "conf/source/toy.yaml", "path: toy.csv", "path: conf")
+    with pytest.raises(ConfigError, match="is a folder") as caught:
+        compiler.compile_bank(bank)
+    assert caught.value.file == "conf/source/toy.yaml"
 
 
 def test_a_file_outside_the_bank_needs_its_digest_and_is_read_at_every_build(bank: Path, tmp_path: Path) -> None:
@@ -152,6 +180,37 @@ def test_two_branches_that_add_a_model_merge_without_a_conflict(bank: Path) -> N
     compiler.check(bank, compiler.compile_bank(bank))
     deps = yaml.safe_load((bank / "dvc.yaml").read_text())["stages"]["portfolio"]["deps"]
     assert {d.split("/")[1] for d in deps} == {"toy", "alpha", "beta"}
+
+
+MERGED = "<<<<<<< HEAD\nspec: 1\n=======\nspec: 2\n>>>>>>> other\n"
+DAMAGED = {
+    "merged by hand": MERGED,
+    "cut short": "spec: {name: toy",
+    "of another model": "spec: {name: x}\n",
+    "a list": "- 1\n",
+}
+
+
+@pytest.mark.parametrize("sentence", DAMAGED)
+def test_a_damaged_generated_file_is_refused_and_compiled_anew(bank: Path, sentence: str) -> None:
+    path = bank / "models/toy/params.yaml"
+    whole = path.read_text()
+    path.write_text(DAMAGED[sentence])
+    with pytest.raises(
+        StaleError, match=r"'models/toy/params\.yaml' is not what 'countermark compile' wrote"
+    ) as caught:
+        compiler.read_spec(bank, "toy")
+    assert "run countermark compile" in str(caught.value)
+    path.write_bytes(b"\xff\xfe")
+    compiler.write(bank, compiler.compile_bank(bank))
+    assert path.read_text() == whole
+
+
+def test_plan_refuses_a_lock_that_a_merge_broke(bank: Path) -> None:
+    (bank / "models/toy/dvc.lock").write_text(MERGED)
+    with pytest.raises(BuildError, match="a lock file of DVC cannot be read") as caught:
+        plan_models(bank, ("toy",))
+    assert "git checkout --theirs" in str(caught.value)
 
 
 def test_explain_names_file_line_and_what_was_overridden(bank: Path) -> None:

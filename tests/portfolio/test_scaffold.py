@@ -166,13 +166,15 @@ def test_an_outcome_that_is_not_there_or_does_not_vary_is_refused(bank: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["lgd", "ead"])
-def test_a_kind_without_evidence_is_refused_before_anything_is_written(bank: Path, kind: str) -> None:
-    with pytest.raises(ConfigError, match=f"kind '{kind}' cannot be built by this version") as caught:
+def test_a_kind_without_its_outcome_is_refused_before_anything_is_written(bank: Path, kind: str) -> None:
+    with pytest.raises(ConfigError, match="no column looks like the outcome") as caught:
         scaffold(bank, kind=kind)
-    assert "one of: pd" in str(caught.value)
+    assert f"named like '{kind}'" in str(caught.value)
 
 
-TAKEN = [f"conf/{group}/fresh.yaml" for group in ("model", "source", "contract", "decision")] + ["conf/model/fresh.md"]
+TAKEN = [
+    *(f"conf/{group}/fresh.yaml" for group in ("model", "source", "contract", "decision", "monitor")), "conf/model/fresh.md"
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("relative", TAKEN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pikepdf
 import pypdfium2
 import pytest
 from hypothesis import given
@@ -176,12 +177,106 @@ def test_only_what_page_two_cuts_is_printed_in_full_and_at_most_half_a_page() ->
     view = summary_view(pack, fit, ())
     assert ("Why", long.rstrip()) in [(label, str(text).rstrip()) for label, text in view.uncut]
     assert "short" not in [str(text) for _, text in view.uncut]
-    assert str(view.why[0]).endswith("…")
+    assert str(view.why[0]).endswith('<a href="#summary-in-full">…</a>')
+    assert str(view.why[0]) != PROSE * 3
+    told = re.sub("<.*?>", "", str(view.why[0])).rstrip("…")
+    assert long.startswith(f"{told} ")
     everything = summary.model_copy(update={"conditions": tuple(f"{k} {long}" for k in range(40))})
     crowded = summary_view(builders.pack(summary=everything), FITS[-1], ())
     assert len(crowded.uncut) <= MOST_UNCUT
     assert crowded.uncut_more > 20
     assert summary_view(pack, FITS[0], ()).uncut == ()
+
+
+@pytest.mark.parametrize("paper", ["a4", "letter"])
+def test_page_two_is_one_page_and_what_it_cuts_is_where_it_says(paper: str, tmp_path: Path) -> None:
+    condition = f"Calibrate again on matured vintages, {'and count what was left out of them, ' * 6}Owner A, by 2027."
+    summary = builders.summary().model_copy(
+        update={
+            "conditions": tuple(f"{k}: {condition}" for k in range(5)),
+            "not_evaluated": tuple(f"F{k} fair.air: {PROSE * 2}" for k in range(6)),
+            "not_computed": ("D3", "E4"),
+            "restrictions": tuple(f"Not for: use number {k}" for k in range(12)),
+        }
+    )
+    out = tmp_path / "pack.pdf"
+    raw = pretty_json(builders.pack(summary=summary, sections=builders.body()[:1]).model_dump(mode="json"))
+    render(raw, out, paper)
+    pages = page_texts(out)
+    assert "Summary for the committee" in pages[1]
+    assert "Signature" in pages[1]
+    assert "Contents" in pages[2]
+    assert "Sections not computed" in pages[1]
+    assert condition not in pages[1]
+    assert "…" in pages[1]
+    place = re.search(r"Shortened texts stand in full on page (\d+)", pages[1])
+    assert place is not None
+    assert condition in pages[int(place.group(1)) - 1]
+    with pikepdf.open(out) as pdf:
+        links = [str(a.Dest) for a in pdf.pages[1].get("/Annots", ())]
+    assert links.count("summary-in-full") >= 6
+
+
+def test_no_list_of_page_two_ends_inside_a_word() -> None:
+    summary = builders.summary().model_copy(
+        update={"why": (PROSE * 4,), "conditions": tuple(PROSE * 3 for _ in range(9))}
+    )
+    words = set(PROSE.split())
+    for fit in FITS[:-2]:
+        view = summary_view(builders.pack(summary=summary), fit, {"id-I3"})
+        for text in (*view.why, *view.conditions):
+            told = re.sub("<.*?>", "", str(text))
+            assert told.startswith("and ") or {word.rstrip("…,.") for word in told.split()} <= {
+                w.rstrip(",.") for w in words
+            }
+    short = summary_view(builders.pack(summary=summary), FITS[-4], {"id-I3"})
+    assert str(short.conditions[-1]).endswith('more</a>, <a href="#id-I3">I3</a>')
+
+
+def test_a_value_in_quotes_is_no_link() -> None:
+    anchors = {"id-C4", "id-D1", "id-A1"}
+    assert str(linked("the share of 'C4 to D1' (C4)", anchors)).count("<a ") == 1
+    assert str(linked("the owner's C4 and Fisher's D1", anchors)).count("<a ") == 2
+    assert str(linked("from 'A1 to A4' and 'C4' it's D1", anchors)).count("<a ") == 1
+
+
+def test_a_version_is_no_number() -> None:
+    view = table_view(table({"name": "text", "version": "text"}, *({"name": n, "version": v} for n, v in
+                      (("numpy", "2.4.6"), ("ortools", "9.15.6755")))))  # fmt: skip
+    assert [cell.css for cell in view.rows[0]] == ["t", "t"]
+    plain = table_view(
+        table({"name": "text", "share": "text"}, {"name": "a", "share": "> 99.99"}, {"name": "b", "share": "0.5"})
+    )
+    assert plain.rows[0][1].css == "n"
+
+
+def test_a_long_value_has_the_row_for_itself() -> None:
+    long = PROSE[:96]
+    values = ("high", "medium", long, "low", long, "x", "y", "z", "last")
+    facts = Facts(id="B1-T1", caption="Facts.", facts=tuple(Fact(label=f"F{k}", value=v) for k, v in enumerate(values)))
+    block = PackViews(builders.pack(sections=())).block(facts)
+    assert block.double
+    assert [[cell.span for cell in row] for row in block.facts] == [[1, 1], [3], [3], [3], [1, 1], [1, 1]]
+    assert [str(cell.label) for row in block.facts for cell in row] == [f"F{k}" for k in range(9)]
+
+
+def test_a_page_holds_no_fewer_than_three_rows_of_a_table(tmp_path: Path) -> None:
+    sections = []
+    for k in range(8):
+        made = table({"name": "text", "n": "int"}, *({"name": f"row{k}x{j}", "n": j} for j in range(12)))
+        made = made.model_copy(update={"id": f"E{k + 1}-T1"})
+        filler = Paragraph(text=PROSE * (20 + k))
+        sections.append(builders.section(f"E{k + 1}", "Section", Light.PASS, "It holds.", filler, made))
+    out = tmp_path / "pack.pdf"
+    render(pretty_json(builders.pack(sections=tuple(sections), register_rows=()).model_dump(mode="json")), out)
+    split = 0
+    for k in range(8):
+        counts = [len(re.findall(rf"row{k}x\d+", page)) for page in page_texts(out)]
+        shown = [n for n in counts if n]
+        assert sum(shown) == 12
+        assert min(shown) >= 3, shown
+        split += len(shown) > 1
+    assert split >= 2  # else nothing was tested
 
 
 def test_a_key_number_without_value_says_why_in_its_place() -> None:

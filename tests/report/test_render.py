@@ -21,7 +21,8 @@ from weasyprint.urls import FatalURLFetchingError
 
 from countermark.errors import ReportError
 from countermark.records.digest import digest_of, pretty_json
-from countermark.records.evidence import Column, Figure, Narrative, Pack, Table
+from countermark.records.evidence import Column, Facts, Figure, Narrative, Pack, Table
+from countermark.records.formats import NUMERIC, format_column, format_interval, format_value
 from countermark.records.lights import Light
 from countermark.report import document
 from countermark.report.attachments import REGISTER_COLUMNS, register_csv
@@ -233,6 +234,35 @@ def test_printed_table_numbers_are_those_of_the_json(rendered: tuple[Path, bytes
         # The JSON numbers, formatted here by other means.
         wanted = rf"{row['n']:,} {row['events']:,} {100 * row['pd']:.2f} {100 * row['rate']:.2f}".replace(",", " ")
         assert wanted in text, wanted
+
+
+def test_every_number_of_the_document_is_that_of_the_json_after_formatting(
+    rendered: tuple[Path, bytes, RenderStats],
+) -> None:
+    """Cells of tables, facts, key numbers and the numbers beside rows of figures: rounding, and nothing else."""
+    text = re.sub(r"\s+", "", "".join(page_texts(rendered[0])))
+    pack = builders.pack()
+    wanted: list[str] = []
+    for section in pack.sections:
+        for block in section.blocks:
+            if isinstance(block, Table):
+                for column in block.columns:
+                    if column.format in NUMERIC:
+                        wanted += format_column([row.get(column.key) for row in block.rows], column.format)
+            elif isinstance(block, Facts):
+                wanted += [format_value(fact.value, fact.format) for fact in block.facts]
+            elif isinstance(block, Figure) and block.chart in ("forest", "bars"):
+                ends = [v for s in block.series for v in (*s.y, *(s.low or ()), *(s.high or ()))]
+                wanted += format_column(ends, block.y_format)[: len(block.series[0].y)]
+            elif isinstance(block, Figure) and block.chart == "waterfall":
+                steps = [y for y in block.series[0].y if y is not None]
+                wanted += format_column([*steps, sum(steps)], block.y_format)
+    for number in pack.summary.key_numbers:
+        wanted.append(format_value(number.value, number.format))
+        wanted.append(format_interval(number.ci_low, number.ci_high, number.format))
+    assert len(wanted) > 150
+    missing = [value for value in wanted if re.sub(r"\s+", "", value) not in text]
+    assert not missing, missing
 
 
 def test_unanswered_questions_and_absent_sections_are_printed(rendered: tuple[Path, bytes, RenderStats]) -> None:

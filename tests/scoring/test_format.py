@@ -83,6 +83,8 @@ BROKEN: dict[str, tuple[str, Callable[[dict[str, Any]], None], str]] = {
     "unseen as a refused missing": ("linear", lambda d: d["inputs"][3].update(missing="refuse"), "needs 'missing"),
     "grades that end early": ("linear", lambda d: d["grades"].pop(), "end at 1"),
     "grades out of order": ("linear", lambda d: d["grades"][0].update(upper=0.5), "increasing"),
+    "a PD above 1": ("linear", lambda d: d["grades"][-1].update(pd=1.2), "inside 0..1"),
+    "a grade of no probability": ("linear", lambda d: d["grades"][0].update(upper=0.0), "above 0"),
     "two grades of one name": ("linear", lambda d: d["grades"][0].update(name="B"), "same name"),
     "calibration of a regression": ("trees", lambda d: d.update(link="identity"), "takes no calibration"),
     "a split on no input": ("trees", lambda d: d["model"]["trees"][0]["splits"][0].__setitem__(0, 9), "names input 9"),
@@ -113,6 +115,19 @@ BROKEN: dict[str, tuple[str, Callable[[dict[str, Any]], None], str]] = {
     "knots without values": ("linear", lambda d: d.update(calibration=_knots(values=[0.3])), "differ in length"),
     "a clip at zero": ("linear", lambda d: d.update(calibration=_knots(clip=[0, 0.5])), "inside (0, 1)"),
 }  # fmt: skip
+
+
+def test_pools_of_a_regression_may_lie_anywhere() -> None:
+    pools = [
+        {"name": name, "upper": upper, "pd": value} for name, upper, value in (("P1", -2.5, -3.0), ("P2", 40.0, 9.0))
+    ]
+    raw = _edit("linear", lambda d: d.update(link="identity", calibration={"kind": "none"}, grades=pools))
+    scorer = FrozenScorer.from_bytes(serialise(build(raw)))
+    values = np.array([-9.0, -2.5, -2.4, 39.0, 41.0])
+    assert scorer.probability(values).tolist() == values.tolist()
+    assert scorer.grade(values).tolist() == [0, 0, 1, 1, 1]
+    with pytest.raises(ScorerError, match="increasing"):
+        build(raw | {"grades": pools[::-1]})
 
 
 def _tree(raw: dict[str, Any], split: list[Any]) -> None:

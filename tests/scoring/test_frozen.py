@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -52,7 +54,7 @@ def test_a_row_and_a_batch_give_the_same_bits(kind: str) -> None:
         assert frozen.score_row(row(table, r)).phi is None
 
 
-@given(seed=st.integers(0, 10_000), depth=st.integers(0, 6), n=st.sampled_from([1, 2, 255, 256, 257]))
+@given(seed=st.integers(0, 10_000), depth=st.integers(0, 10), n=st.sampled_from([1, 2, 255, 256, 257]))
 def test_any_forest_gives_the_same_bits_by_row_and_by_batch(seed: int, depth: int, n: int) -> None:
     frozen, table = FrozenScorer(trees_document(seed, depth=depth)), columns(n, seed)
     margins, (phi, base) = frozen.margin(table), frozen.contributions(table)
@@ -231,6 +233,8 @@ REFUSED_ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
     "a missing text": ({"state": ...}, "input 'state' is missing", "categorical"),
     "text for a number": ({"dti": "0.5"}, "'dti' has the wrong type", "str"),
     "a truth value for a number": ({"dti": True}, "'dti' has the wrong type", "bool"),
+    "NumPy's truth value for a number": ({"dti": np.True_}, "'dti' has the wrong type", "bool"),
+    "a decimal": ({"dti": Decimal("0.5")}, "'dti' has the wrong type", "Decimal"),
     "a number for text": ({"state": 3}, "'state' has the wrong type", "int"),
     "a list for text": ({"state": ["CA"]}, "'state' has the wrong type", "list"),
     "infinity": ({"dti": math.inf}, "'dti' is infinite", "1 row"),
@@ -239,13 +243,15 @@ REFUSED_ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
+@pytest.mark.parametrize("contributions", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", REFUSED_ROWS)
-def test_rows_that_cannot_be_scored_are_refused(case: str) -> None:
+def test_rows_that_cannot_be_scored_are_refused(case: str, kind: str, contributions: bool) -> None:
     change, what, detail = REFUSED_ROWS[case]
     good = {"income": 1.0, "purpose": "car", "dti": 0.1, "state": "CA", "age": 1.0}
     bad = {name: value for name, value in (good | change).items() if value is not ...}
     with pytest.raises(ScorerError) as caught:
-        scorer("trees").score_row(bad)
+        scorer(kind).score_row(bad, contributions=contributions)
     assert what in str(caught.value)
     assert detail in str(caught.value)
 
@@ -303,3 +309,48 @@ def test_a_number_too_large_for_a_float_is_infinite() -> None:
     good = {"income": 1.0, "purpose": "car", "dti": 10**400, "state": "CA", "age": 1.0}
     with pytest.raises(ScorerError, match="'dti' is infinite"):
         scorer("trees").score_row(good)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_that_was_read_once_is_scored_and_explained_as_the_row(kind: str) -> None:
+    frozen, table = scorer(kind), columns(40)
+    for r in range(40):
+        encoded, whole = frozen.encode_row(row(table, r)), frozen.score_row(row(table, r), contributions=True)
+        assert frozen.score_encoded(encoded) == whole._replace(phi=None)
+        explained = frozen.score_encoded(encoded, contributions=True)
+        assert explained._replace(phi=None) == whole._replace(phi=None)
+        assert explained.phi is not None
+        assert whole.phi is not None
+        assert explained.phi.tobytes() == whole.phi.tobytes()
+    with pytest.raises(ScorerError, match="encoded by another scorer"):
+        scorer(kind).score_encoded(encoded)
+    with pytest.raises(ScorerError, match="'dti' is infinite"):
+        frozen.score_encoded(frozen.encode_row(row(table, 0) | {"dti": -math.inf}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_scorer_is_made_ready_before_the_first_row(kind: str) -> None:
+    frozen = scorer(kind)
+    frozen.warm_up()
+    table = columns(3)
+    assert frozen.score_row(row(table, 1)).margin == frozen.margin(table)[1]
+
+
+def test_threads_share_a_scorer() -> None:
+    frozen, table = scorer("trees"), columns(400)
+    rows = [row(table, r) for r in range(400)]
+    with ThreadPoolExecutor(4) as pool:
+        found = [one.margin for one in pool.map(frozen.score_row, rows * 5)]
+    assert found == frozen.margin(table).tolist() * 5
+
+
+def test_every_code_of_an_encoded_or_one_hot_input_is_scored_by_row_as_by_batch() -> None:
+    frozen = scorer("trees")
+    for purpose in ("car", "home", "other", "never seen", None):
+        for state in ("CA", "NY", "TX", "WA", "never seen", None):
+            one = {"income": 0.3, "purpose": purpose, "dti": None, "state": state, "age": 0.1}
+            table = {
+                part.name: np.array([one[part.name]], dtype=float if part.type == "numeric" else object)
+                for part in frozen.inputs
+            }
+            assert frozen.score_row(one).margin == frozen.margin(table)[0]

@@ -17,17 +17,28 @@ SCRIPT = """
 import os
 import re
 from tests.scoring.builders import DOCUMENTS, columns, linear_document, row, scorer
-from countermark.scoring import additive, calibrate, exact_math, jit, trees
+from pathlib import Path
+from countermark.metrics import jit
+from countermark.scoring import additive, calibrate, exact_math, trees, trees_row
 table = columns(300)
+ROW = (trees_row.score_row, trees_row.explain_row, additive.score_row, additive.explain_row)
+for kind in ("linear", "trees"):
+    frozen = scorer(kind)
+    frozen.warm_up()
+    before = [function.signatures for function in ROW]
+    frozen.score_row(row(table, 0))
+    frozen.score_row(row(table, 1), contributions=True)
+    assert any(before) and before == [function.signatures for function in ROW], kind
 for kind in os.environ.get("KINDS", " ".join(DOCUMENTS)).split():
     frozen = scorer(kind)
     margins = frozen.margin(table)
     frozen.contributions(table)
     print(kind, frozen.score_row(row(table, 0), contributions=True).margin.hex(), margins[7].hex())
     frozen.grade(frozen.probability(margins))
-print("cache", jit.cache_directory() is not None)
-if jit.cache_directory() is None:
-    for function in (exact_math.exp, exact_math.log, additive._effect, additive.batch_margins, trees.explain_row,
+cache = jit.cache_directory(Path(trees.__file__).parent)
+print("cache", cache is not None)
+if cache is None:
+    for function in (exact_math.exp, exact_math.log, additive._effect, additive.batch_margins, trees_row.explain_row,
                      trees.batch_margins, trees._tabulate_tree, calibrate._between, calibrate.probabilities):
         assembly = "".join(function.inspect_asm().values())
         assert "mul" in assembly, function
@@ -77,3 +88,18 @@ def test_the_cache_lies_where_it_is_asked_and_gives_the_same_bits(tmp_path: Path
     assert sorted(tmp_path.rglob("*.nbc")) == files
     assert first[0] in without_cache
     assert _files() == before
+
+
+def test_a_server_imports_no_training_and_no_data_frame() -> None:
+    """What a scorer process needs at start, and nothing that is slow to load or built for development."""
+    script = (
+        "import sys; import countermark.scoring.frozen, countermark.scoring.decision\n"
+        "print(' '.join(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True,
+                          env=os.environ | {"PYTHONPATH": str(SOURCES.parent)})  # fmt: skip
+    loaded = set(done.stdout.split())
+    assert {"numba", "numpy", "pydantic"} <= loaded
+    slow = {"catboost", "duckdb", "dvc", "hydra", "omegaconf", "matplotlib", "optbinning", "optuna", "pandas", "pandera",
+            "polars", "pyarrow", "sklearn", "statsmodels", "weasyprint"}  # fmt: skip
+    assert not loaded & slow

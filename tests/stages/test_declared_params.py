@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ import yaml
 from countermark.config.policy import Policy
 from countermark.config.spec import ModelSpec
 from countermark.portfolio import compile as compiler
-from countermark.portfolio.dag import ORDERED, STAGES, stage_named
+from countermark.portfolio.dag import GROUPS, ORDERED, STAGES, stage_named
 from countermark.records.digest import digest_of
 from countermark.report.render import RenderStats
 from countermark.stages import document, model
@@ -108,9 +109,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     watch(ModelSpec, "spec.")
     watch(Policy, "spec.policy.")
 
-    def recorded(root: Path, name: str) -> tuple[ModelSpec, dict[str, Any]]:
+    def recorded(root: Path, name: str, *, words: bool = True) -> tuple[ModelSpec, dict[str, Any]]:
         on, reads.on = reads.on, False
-        spec, params = read_spec(root, name)
+        spec, params = read_spec(root, name, words=words)
         found = Recorded(params, reads)
         reads.on = on
         return spec, found
@@ -126,9 +127,18 @@ def covered(key: str, declared: set[str]) -> bool:
 
 
 def declared_params(bank: Path, stage: str) -> set[str]:
-    """Keys of params.yaml on which the generated stage depends."""
+    """Keys of params.yaml on which the generated stage depends; of the spec, the keys that it may read.
+
+    A stage without words depends on ``scores`` and ``protected``, the wordless part of what it reads: a spec with
+    dashes for words, as :func:`test_words_reach_no_stage_that_makes_scores` shows.
+    """
     found = yaml.safe_load((bank / "models/toy/dvc.yaml").read_text(encoding="utf-8"))
-    return {key for item in found["stages"][stage].get("params", ()) for keys in item.values() for key in keys}
+    keys = {key for item in found["stages"][stage].get("params", ()) for keys in item.values() for key in keys}
+    if stage_named(stage).words:
+        assert not any(key.partition(".")[0] in ("scores", GROUPS) for key in keys)
+    else:
+        assert {key for key in keys if key.startswith("spec.")} <= {"spec.name"}
+    return {re.sub(rf"^{GROUPS}$", "spec.fairness", re.sub(r"^scores\.", "spec.", key)) for key in keys}
 
 
 def quiet(_: str) -> None:

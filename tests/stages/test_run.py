@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import yaml
 
-from countermark.errors import BuildError, ConfigError, StaleError
+from countermark.errors import BuildError, ConfigError, ContractError, StaleError
 from countermark.portfolio import compile as compiler
 from countermark.portfolio.dag import STAGES
 from countermark.portfolio.plan import RUN_LOG, plan_models
 from countermark.stages import run
 from countermark.stages.files import read_json, write_bytes, write_json
-from tests.bank import make_bank
+from tests.bank import edit, make_bank
 
 
 def quiet(_: str) -> None:
@@ -119,6 +119,59 @@ def test_a_run_is_logged_outside_the_build_and_a_failure_is_not(tmp_path: Path) 
 
 def test_the_log_is_ignored_by_git(compiled: Path) -> None:
     assert RUN_LOG.split("/")[0] in (compiled / ".gitignore").read_text(encoding="utf-8")
+
+
+# --- narratives and time zones ---------------------------------------------------------------------------------------
+
+
+BAD_PROSE: dict[str, tuple[bytes, str]] = {
+    "a section nobody asks for": (b"# Toy\n\n## modle\n", "unknown narrative section 'modle'"),
+    "text before the first section": (b"Toy\n\n## model\n", "would not be printed"),
+    "no text at all": (b"\xff\xfe\x00", "not a UTF-8 text file"),
+}
+
+
+@pytest.mark.parametrize("sentence", BAD_PROSE)
+def test_prose_is_checked_before_anything_is_computed(tmp_path: Path, sentence: str) -> None:
+    prose, says = BAD_PROSE[sentence]
+    bank = make_bank(tmp_path / "bank", rows=50)
+    compiler.write(bank, compiler.compile_bank(bank))
+    (bank / "conf/model/toy.md").write_bytes(prose)
+    with pytest.raises(ConfigError, match=says) as caught:
+        run.run_stage(bank, "spec", "toy", quiet)
+    assert caught.value.file == "conf/model/toy.md"
+    assert not (bank / "models/toy/out/spec.checked").exists()
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_second_time_zone_counts_where_the_contract_declares_it(tmp_path: Path, declared: bool) -> None:
+    import datetime as dt
+
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    bank = make_bank(tmp_path / "bank", rows=60)
+    table = pyarrow.csv.read_csv(bank / "toy.csv")
+    for name, zone in (("seen", "UTC"), ("stamp", None)):
+        column = pa.array([dt.datetime(2024, 1, 31, 9)] * table.num_rows, pa.timestamp("us", zone))
+        table = table.append_column(name, column)
+    pq.write_table(table, bank / "toy.parquet")
+    edit(bank / "conf/source/toy.yaml", "kind: csv", "kind: parquet")
+    edit(bank / "conf/source/toy.yaml", "toy.csv", "toy.parquet")
+    stamp = "  stamp: {type: date}\n" if declared else ""
+    edit(bank / "conf/contract/toy.yaml", "  default:", f"  seen: {{type: date}}\n{stamp}  default:")
+    edit(bank / "conf/contract/toy.yaml", "tolerance: 0.01", "tolerance: 0.01\nextra_columns: drop")
+    compiler.write(bank, compiler.compile_bank(bank))
+    run.run_stage(bank, "ingest", "toy", quiet)
+    if not declared:
+        run.run_stage(bank, "contract", "toy", quiet)
+        assert read_json(bank / "models/toy/out/contract.json")["tables"]["main"]["dropped_columns"] == ["stamp"]
+        return
+    with pytest.raises(ContractError, match="several time zones") as caught:
+        run.run_stage(bank, "contract", "toy", quiet)
+    assert caught.value.got == "'seen' in UTC, 'stamp' in no zone"
+    assert caught.value.file == "conf/contract/toy.yaml"
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

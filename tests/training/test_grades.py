@@ -50,6 +50,36 @@ def test_a_constant_probability_is_one_grade() -> None:
     assert len(scale.merged) == 4
 
 
+@given(st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=60), st.integers(2, 8))
+def test_pools_of_amounts_hold_every_row_wherever_the_amounts_lie(values: list[float], count: int) -> None:
+    estimate = np.round(np.array(values), 3)
+    scale = fit_grades(grades(kind="quantile", count=count), estimate, estimate + 0.5, amounts=True)
+    assert sum(row.n for row in scale.rows) == estimate.size
+    assert all(low.upper < high.upper and low.pd < high.pd for low, high in pairwise(scale.rows))
+    assert scale.rows[-1].upper == pytest.approx(float(estimate.max()), rel=1e-6)
+    assert [row.name for row in scale.rows] == [f"P{k + 1}" for k in range(len(scale.rows))]
+    assert len(scale.rows) + len(scale.merged) == count
+
+
+def test_fixed_pools_may_end_below_the_largest_amount() -> None:
+    estimate = np.array([-0.1, 0.2, 0.4, 0.9, 1.3])
+    scale = fit_grades(grades(kind="fixed", upper=(0.0, 0.5, 1.0)), estimate, np.zeros(5), amounts=True)
+    assert [(row.upper, row.n) for row in scale.rows] == [(0.0, 1), (0.5, 2), (1.0, 2)]
+    assert [row.pd for row in scale.rows] == pytest.approx([-0.1, 0.3, 1.1])
+
+
+@pytest.mark.parametrize(
+    ("scale", "what"),
+    [
+        ({"kind": "fixed", "upper": (0.5, 0.2)}, "is not a scale of pools"),
+        ({"kind": "fixed", "upper": (0.2, 0.5), "pd": (0.1, 0.3)}, "pools of amounts have no PD"),
+    ],
+)
+def test_pools_that_are_no_scale_are_refused(scale: dict[str, object], what: str) -> None:
+    with pytest.raises(TrainingError, match=what):
+        fit_grades(grades(**scale), np.array([0.1, 0.3]), np.zeros(2), amounts=True)
+
+
 def test_fixed_bounds_are_kept_and_a_probability_on_a_bound_has_the_better_grade() -> None:
     p = np.array([0.01, 0.02, 0.03, 0.2, 0.5])
     scale = fit_grades(grades(kind="fixed", upper=(0.02, 0.1, 1.0), names=("A", "B", "C")), p, np.zeros(5))

@@ -45,6 +45,21 @@ def test_out_of_time_puts_late_rows_out_of_time_and_no_other() -> None:
         assert abs((early == label).mean() - share) < 0.04
 
 
+def test_labels_that_were_not_final_when_the_out_of_time_period_began_are_left_out() -> None:
+    n = 4000
+    rows = SplitRows(key=keys(n), y=outcome(n), time=dates(n))
+    split = OOT.model_copy(update={"gap_days": 31})
+    result = assign_samples(split, rows)
+    gap = (rows.time >= np.datetime64("2013-12-01")) & (rows.time < np.datetime64("2014-01-01"))
+    assert result.gap_rows == gap.sum() > 50
+    assert all(label is None for label in result.sample[gap])
+    assert (result.sample[~gap] == assign_samples(OOT, rows).sample[~gap]).all()
+    entity = np.array([f"c{k % 900}" for k in range(n)], dtype=object)
+    by_entity = assign_samples(split, SplitRows(key=rows.key, y=rows.y, entity=entity, time=rows.time))
+    assert by_entity.gap_rows == result.gap_rows
+    assert all(label is None for label in by_entity.sample[gap])
+
+
 @given(st.integers(0, 2**31), st.integers(1, 300))
 def test_no_entity_is_on_both_sides_of_an_out_of_time_split(seed: int, extra: int) -> None:
     rng = np.random.default_rng(seed)

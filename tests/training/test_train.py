@@ -302,6 +302,11 @@ def test_continuous_outcomes_are_regressed(learner: dict[str, Any]) -> None:
     assert np.corrcoef(prediction, held.y)[0, 1] > 0.8
     assert result.report["samples"]["holdout"]["rmse"] < 0.6 * held.y.std()
     assert result.report["trials"][0]["value"] < 0.6 * held.y.std()
+    pools = result.scorer.grade(prediction)
+    assert set(pools.tolist()) <= set(range(len(result.scorer.grades)))
+    means = [held.y[pools == k].mean() for k in sorted(set(pools.tolist()))]
+    assert means == sorted(means)
+    assert len(result.report["grades"]) == len(result.scorer.grades)
 
 
 def altered(**changes: Any) -> TrainingTable:

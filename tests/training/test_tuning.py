@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countermark.config.learner import CatBoostLearner, FloatRange, Learner, LogisticLearner, Tuning
+from countermark.config.learner import CatBoostLearner, FloatRange, Learner, LogisticLearner, ScorecardLearner, Tuning
 from countermark.errors import TrainingError
 from countermark.training.tuning import grid_value, tune
 from tests.training.builders import TREES, make_spec, make_table, quiet
@@ -17,7 +17,6 @@ SPACE = {
     "depth": {"kind": "int", "low": 2, "high": 8, "step": 2},
     "learning_rate": {"kind": "float", "low": 0.01, "high": 0.3, "log": True},
     "border_count": {"kind": "choice", "values": (32, 64, 128)},
-    "class_weights": None,
 }
 
 
@@ -107,7 +106,16 @@ BAD_SPACES = {
         {"learnin_rate": {"kind": "float", "low": 0.1, "high": 0.2}},
         "did you mean 'learning_rate'",
     ),
-    "a fixed setting": ({"threads": {"kind": "int", "low": 1, "high": 4}}, ""),
+    "a fixed setting": ({"threads": {"kind": "int", "low": 1, "high": 4}}, "set 'learner.threads'"),
+    "the learner itself": ({"kind": {"kind": "choice", "values": ("logistic",)}}, "set 'learner.kind'"),
+    "a class weight that is none": (
+        {"class_weights": {"kind": "choice", "values": ("none", "half")}},
+        "narrow 'tuning.space.class_weights'",
+    ),
+    "class weights as a range": (
+        {"class_weights": {"kind": "float", "low": 1, "high": 9}},
+        "narrow 'tuning.space.class_weights'",
+    ),
     "nothing like it": ({"zzz": {"kind": "int", "low": 1, "high": 4}}, "params.yaml"),
     "ends swapped": ({"depth": {"kind": "int", "low": 8, "high": 4}}, "ends"),
     "zero on a log scale": ({"l2_leaf_reg": {"kind": "float", "low": 0, "high": 4, "log": True}}, "ends"),
@@ -122,6 +130,25 @@ def test_bad_spaces_are_refused(case: str) -> None:
     with pytest.raises(TrainingError, match=r"tuning\.space") as caught:
         tune(Tuning.model_validate({"trials": 2, "seed": 1, "space": space}), TREE, hill, quiet)
     assert hint in (caught.value.hint or "")
+
+
+def test_class_weights_are_searched() -> None:
+    def balanced_is_best(learner: Learner) -> tuple[float, ...]:
+        assert isinstance(learner, CatBoostLearner)
+        return (0.8 if learner.class_weights == "balanced" else 0.7,)
+
+    space = {"class_weights": {"kind": "choice", "values": ("none", "balanced")}}
+    result = tune(Tuning.model_validate({"trials": 6, "seed": 1, "space": space}), TREE, balanced_is_best, quiet)
+    assert isinstance(result.learner, CatBoostLearner)
+    assert result.learner.class_weights == "balanced"
+    assert {trial["params"]["class_weights"] for trial in result.trials} == {"none", "balanced"}
+
+
+def test_a_scorecard_has_no_class_weights() -> None:
+    space = {"class_weights": {"kind": "choice", "values": ("none",)}}
+    wrong = Tuning.model_validate({"trials": 2, "seed": 1, "space": space})
+    with pytest.raises(TrainingError, match="learner 'scorecard' does not have"):
+        tune(wrong, ScorecardLearner(kind="scorecard"), hill, quiet)
 
 
 def test_a_setting_of_another_learner_is_refused() -> None:

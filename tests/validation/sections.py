@@ -11,7 +11,7 @@ import numpy as np
 
 from countermark.records.evidence import Figure, RegisterRow, Section, Table, section_light
 from countermark.records.lights import Light
-from countermark.validation.catalogue import registered_tests
+from countermark.records.register import registered_tests
 from countermark.validation.inputs import EvidenceInput, SectionEvidence
 
 

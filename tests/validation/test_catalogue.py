@@ -7,12 +7,12 @@ import pytest
 
 from countermark.config.policy import Policy
 from countermark.records.lights import Light
+from countermark.records.register import registered_tests
 from countermark.validation.catalogue import (
     SEVERITIES,
     abbreviations,
     glossary,
     questions,
-    registered_tests,
     requirements,
     severity_policy,
 )

@@ -21,6 +21,9 @@ def _changed_test(inputs: EvidenceInput, **changes: Any) -> EvidenceInput:
     return replace(inputs, samples=dict(inputs.samples) | {test.role: test})
 
 
+FRESH = {"column": "paid_on", "newest": "2026-06-26", "age_days": 4, "as_of": "2026-06-30", "max_age_days": 10}
+
+
 def _with_table(inputs: EvidenceInput, **changes: Any) -> EvidenceInput:
     table = dict(inputs.contract["tables"]["main"]) | changes
     return replace(inputs, contract=dict(inputs.contract) | {"tables": {"main": table}})
@@ -116,12 +119,12 @@ def test_quarantine_uses_up_the_tolerance(table: dict[str, Any], light: Light) -
 
 def test_failing_rules_and_guards_are_listed() -> None:
     rule = {"rule": "maximum", "column": "income", "failed": 7, "share": 7 / 8000}
-    inputs = _with_table(make_inputs(), rules=[rule], quarantined=7, tolerance=0.01, freshness={"age_days": 4})
+    inputs = _with_table(make_inputs(), rules=[rule], quarantined=7, tolerance=0.01, freshness=FRESH)
     guard = {"name": "protected", "passed": True, "detail": "no protected input"}
     section = data_quality(replace(inputs, dataset=dict(inputs.dataset) | {"guards": [guard]}))
     tables = {b.id: b for b in section.blocks if b.type in ("table", "facts")}
     assert tables["C2-T2"].rows[0]["failed"] == 7
-    assert tables["C2-T3"].rows[0]["freshness"] == "age days 4"
+    assert tables["C2-T3"].rows[0]["freshness"] == "newest paid_on 2026-06-26, 4 days before 2026-06-30 (at most 10)"
     assert "1 of 1 build guard passed" in tables["C2-T4"].caption
 
 

@@ -154,7 +154,8 @@ def test_any_size_of_data_gives_a_section(n):
 def test_without_dates_the_hold_out_gates_and_no_vintage_is_shown():
     got = discrimination(make_inputs(dates=False, out_of_time=False))
     assert row(got, "disc.auc_delong", sample="holdout").gating
-    assert not [b for b in got.blocks if b.id in ("E1-F6", "E1-T3")]
+    assert not [b for b in got.blocks if getattr(b, "id", "") in ("E1-F6", "E1-T3")]
+    assert any(getattr(b, "text", "") == "No ranking by vintage: the data has no dates." for b in got.blocks)
 
 
 def test_it_reads_only_and_repeats_itself():

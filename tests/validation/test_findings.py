@@ -56,7 +56,7 @@ def test_each_red_or_amber_gating_test_gets_one_finding() -> None:
     assert found[0].opened == SPEC.as_of
     assert found[0].due == "2026-12-30"  # three months after the decision
     assert found[0].owner == "Ann Owner"
-    assert severity_inputs(found[0], rows) == "3 x 3 x 2 = 18"
+    assert severity_inputs(found[0], rows) == "3 × 3 × 2 = 18"
 
 
 def test_a_not_evaluated_beside_a_watch_hides_nothing() -> None:

@@ -41,6 +41,22 @@ def test_all_pass_and_watch_is_fit_for_use() -> None:
     assert opinion.conditions == ()
 
 
+def test_the_reasons_count_as_the_lists_below_them_count() -> None:
+    """What has no control is said beside how many there are, and results beside the tests they belong to."""
+    control = CONTROL | {"tests": ["cal.jeffreys", "fair.air"]}
+    rows = [
+        *(row("cal.jeffreys", Light.FAIL, segment=f"grade {k}") for k in range(3)),
+        row("disc.auc_delong", Light.FAIL),
+        row("fair.air", Light.NOT_EVALUATED),
+        row("stab.psi", Light.NOT_EVALUATED),
+        row("rep.c2st", Light.PASS),
+    ]
+    why = propose(rows, spec_with(control)).why
+    assert why[0] == "1 gating test of 2 that failed has no control: E1 AUC with DeLong interval (disc.auc_delong)."
+    assert why[1].startswith("1 gating test of 2 that could not be evaluated has no control: E1 Population stability")
+    assert why[2] == "Of 7 gating results 4 failed (2 tests), 2 were not evaluated (2 tests), 1 passed."
+
+
 def test_no_gating_row_at_all_fails_closed() -> None:
     opinion = propose([row("stab.csi", Light.PASS, gating=False)], make_spec())
     assert opinion.verdict == "Unable to conclude"

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from countermark.errors import EvidenceError
 from countermark.records.digest import canonical_json
-from countermark.records.evidence import Pack
+from countermark.records.evidence import Figure, Pack
 from countermark.records.lights import Light
 from countermark.validation.assemble import PACK_ONLY_KEYS, pack
 from countermark.validation.catalogue import SEVERITIES
@@ -331,12 +333,9 @@ def test_page_two_fits(whole: Pack) -> None:
     assert len(page.key_numbers) == 8
     assert 1 <= len(page.why) <= 3
     assert len(page.top_findings) <= 5
-    for lines in (page.conditions, page.not_evaluated, page.restrictions):
-        assert len(lines) <= 8
-        assert all(len(line) <= 200 for line in lines)
     assert page.change_class == "New model: first validation"
     assert page.decide_by == "2026-09-30"
-    assert page.matured_share == "100.00 % mature"
+    assert page.matured_share == "100.00\u202f% of labels are mature (C3)."
     assert page.reproduce == "dvc repro models/toy_pd/dvc.yaml"
     assert page.signature_status == "Draft – unsigned"
     assert set(page.findings_count) == set(SEVERITIES)
@@ -365,9 +364,89 @@ def test_a_missing_extra_is_an_error_that_names_it() -> None:
     assert "neither E1 nor E2" in smallest_detectable({})
 
 
-def test_long_lists_are_cut_with_a_pointer(sound: EvidenceInput) -> None:
-    purpose = spec_document()["purpose"] | {"prohibited": [f"use {i} {'x' * 300}" for i in range(9)]}
-    restrictions = build(sound, purpose=purpose).summary.restrictions
-    assert len(restrictions) == 7
-    assert restrictions[-1] == "and 3 more restrictions (B2)"
-    assert all(len(line) <= 200 for line in restrictions)
+def test_the_record_of_page_two_holds_every_text_in_full(sound: EvidenceInput) -> None:
+    uses = [f"use {i} {'x' * 300}" for i in range(9)]
+    control = {
+        "text": "Shift was not seen.", "effect": "unknown", "size": "up to 3 points", "owner": "Ann Owner",
+        "control": f"Cap the limit {'and count the cases ' * 30}weekly.", "expires": "2027-06-30",
+        "tests": ["stab.psi", "rep.c2st", "rep.range", "data.contract", "data.hash", "xai.shap_additivity"],
+    }  # fmt: skip
+    purpose = spec_document()["purpose"] | {"prohibited": uses}
+    page = build(sound, purpose=purpose, limitations=[control]).summary
+    assert page.restrictions == tuple(f"Not for: {use}" for use in uses)
+    (told,) = [text for text in page.conditions if "stab.psi" in text]
+    assert len(told) > 600
+    assert told.endswith("weekly. Owner Ann Owner, by 2027-06-30. Covers " + told.partition("Covers ")[2])
+    assert "xai.shap_additivity (Not evaluated)." in told
+    assert len(page.not_evaluated) > 6
+    assert all("…" not in text for text in (*page.conditions, *page.not_evaluated, *page.top_findings, *page.why))
+
+
+def test_page_two_counts_as_its_lists_count(sound: EvidenceInput) -> None:
+    got = build(sound)
+    rows = [r for r in got.register_rows if r.gating and r.light is Light.NOT_EVALUATED]
+    tests = {(r.section, r.test_id) for r in rows}
+    assert f"{len(rows)} were not evaluated ({len(tests)} tests)" in got.summary.why[-1]
+    listed = [test for line in got.summary.not_evaluated for test in line.split(": ")[0].partition(" ")[2].split(", ")]
+    assert len(listed) == len(tests)
+    assert got.summary.not_computed == tuple(s.code for s in got.sections if s.status == "not_computed")
+    assert "E3" in got.summary.not_computed
+
+
+def test_the_gain_carries_the_light_of_its_section(sound: EvidenceInput) -> None:
+    champion = sound.test.margin
+    worse = {
+        role: replace(s, margin=s.challenger_margin, challenger_margin=s.margin)
+        for role, s in sound.samples.items()
+        if s.challenger_margin is not None
+    }
+    assert worse
+    got = build(replace(sound, samples={**sound.samples, **worse}))
+    assert not np.array_equal(champion, worse[sound.test.role].margin)
+    light = section(got, "E5").light
+    assert light is Light.FAIL
+    gain = next(r for r in got.register_rows if r.test_id == "bench.gain")
+    assert gain.light is not light
+    assert got.summary.gain_over_simple.endswith(f"; E5 is Fail, the gain alone {gain.light.word}.")
+
+
+def test_figures_and_tables_are_numbered_without_gaps(whole: Pack, sound: EvidenceInput) -> None:
+    undated = make_inputs(dates=False, out_of_time=False)
+    for got in (whole, build(undated, SECTIONS)):
+        for printed in got.sections:
+            for letter, kinds in (("F", ("figure",)), ("T", ("table", "facts"))):
+                ids = [b.id for b in printed.blocks if b.type in kinds]
+                assert ids == [f"{printed.code}-{letter}{k}" for k in range(1, len(ids) + 1)], printed.code
+
+
+@pytest.mark.parametrize("code", ["E1", "E2", "E3"])
+def test_no_trend_is_drawn_of_fewer_than_two_vintages(code: str) -> None:
+    undated = make_inputs(dates=False, out_of_time=False)
+    of_one = make_inputs(out_of_time=False)
+    one = replace(
+        of_one,
+        samples={r: replace(s, vintage=np.full(s.n, "2013Q2", dtype=object)) for r, s in of_one.samples.items()},
+    )
+    entry = next(e for e in SECTIONS if e.code == code)
+    assert entry.compute is not None
+    for inputs, told in ((undated, "the data has no dates."), (one, "all rows are of 2013Q2, so there is no trend")):
+        blocks = entry.compute(inputs).blocks
+        assert not [b for b in blocks if isinstance(b, Figure) and b.x_label == "Vintage"]
+        assert any(told in getattr(b, "text", "") for b in blocks), told
+
+
+def test_no_printed_text_is_a_power_of_ten_or_a_raw_number(whole: Pack) -> None:
+    def texts(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                if key not in ("id", "digest", "key"):
+                    yield from texts(item)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                yield from texts(item)
+
+    printed = [whole.summary.model_dump(mode="json"), [s.model_dump(mode="json") for s in whole.sections]]
+    bad = [t for t in texts(printed) if re.search(r"10\^|\d[eE][+-]?\d{2}\b(?![0-9a-f])", t) and len(t) != 64]
+    assert not bad, bad

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from countermark.charts.frame import FULL, HALF
 from countermark.charts.grids import draw_flow, draw_heatmap, draw_matrix
 from countermark.charts.rows import draw_bars, draw_forest, draw_waterfall
 from countermark.charts.svg import NORMAL, Canvas
-from countermark.charts.xy import FULL, HALF, draw_xy
+from countermark.charts.xy import draw_xy, top_of
 from countermark.records.evidence import Figure
 
 _DRAW: dict[str, Callable[[Figure], str]] = {
@@ -19,6 +20,14 @@ _DRAW: dict[str, Callable[[Figure], str]] = {
     "matrix": draw_matrix,
     "flow": draw_flow,
 }
+
+
+def draw_pair(left: Figure, right: Figure) -> tuple[str, str]:
+    """Draw two figures that stand side by side: plots of two ``xy`` figures begin at one height."""
+    if left.chart == right.chart == "xy" and _has_points(left) and _has_points(right):
+        top = max(top_of(left), top_of(right))
+        return draw_xy(left, top), draw_xy(right, top)
+    return draw(left), draw(right)
 
 
 def draw(figure: Figure) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from countermark.charts.frame import FULL, HALF
 from countermark.charts.legend import ROW, draw_legend, legend_rows
 from countermark.charts.palette import ACCENT, AXIS, GRID, INK, MUTED, REFERENCE, Look, looks_for
-from countermark.charts.scales import Scale, axis_title, finite, linear_scale, log_scale, value_text
+from countermark.charts.scales import Scale, axis_title, finite, fitting_scale, log_scale
 from countermark.charts.svg import SMALL, Canvas, shorten, text_width
-from countermark.charts.xy import FULL, HALF
 from countermark.records.evidence import Figure, Series
-from countermark.records.formats import ABSENT, format_interval, format_value
+from countermark.records.formats import ABSENT, NARROW_SPACE, format_column, format_value, interval_text, unit_of
 
+Texts: TypeAlias = tuple[str, ...]
 _UP = Look("#B3480A", "#FBE3D3", "", "triangle")
 _DOWN = Look("#0072B2", "#D3E8F4", "", "square")
 
@@ -43,8 +45,8 @@ def draw_bars(figure: Figure) -> str:
     names = _names(figure.series)
     each = 15.0 if len(figure.series) == 1 else 11.0 * len(figure.series) + 5
     values = finite(v for s in figure.series for v in (*s.y, *(s.low or ()), *(s.high or ())))
-    texts = [_row_texts(figure, s, i) for s in figure.series for i in range(len(s.x))]
-    canvas, rows = _layout(figure, looks, names, values, each, texts, zero=True)
+    texts = _texts(figure)
+    canvas, rows = _layout(figure, looks, names, values, each, _all(texts), zero=True)
     thick = min(11.0, (each - 3) / max(1, len(figure.series)))
     base = rows.scale.at(0.0)
     for number, (one, look) in enumerate(zip(figure.series, looks, strict=True)):
@@ -56,7 +58,7 @@ def draw_bars(figure: Figure) -> str:
                 x = rows.scale.at(value)
                 canvas.rect((min(x, base), y - thick / 2 + 0.5), (abs(x - base), thick - 1), look.colour)
                 whiskers += _whisker(rows, one, index, y)
-            _print_row(canvas, rows, _row_texts(figure, one, index), y)
+            _print_row(canvas, rows, texts[number][index], y)
         canvas.segments(whiskers, INK, 1.1)
     canvas.line((base, rows.top), (base, rows.bottom), AXIS, 1.0)
     return canvas.document(figure.alt)
@@ -68,8 +70,8 @@ def draw_forest(figure: Figure) -> str:
     names = _names(figure.series)
     each = 17.0 if len(figure.series) == 1 else 13.0 * len(figure.series) + 5
     values = finite(v for s in figure.series for v in (*s.y, *(s.low or ()), *(s.high or ())))
-    texts = [_row_texts(figure, s, i) for s in figure.series for i in range(len(s.x))]
-    canvas, rows = _layout(figure, looks, names, values, each, texts, zero=False)
+    texts = _texts(figure)
+    canvas, rows = _layout(figure, looks, names, values, each, _all(texts), zero=False)
     for number, (one, look) in enumerate(zip(figure.series, looks, strict=True)):
         offset = (number - (len(figure.series) - 1) / 2) * 13.0
         whiskers, points = [], []
@@ -78,7 +80,7 @@ def draw_forest(figure: Figure) -> str:
             whiskers += _whisker(rows, one, index, y)
             if value is not None:
                 points.append((rows.scale.at(value), y))
-            _print_row(canvas, rows, _row_texts(figure, one, index), y)
+            _print_row(canvas, rows, texts[number][index], y)
         canvas.segments(whiskers, look.colour, 1.5)
         canvas.markers(points, look.marker, look.colour, look.hollow)
     return canvas.document(figure.alt)
@@ -94,7 +96,9 @@ def draw_waterfall(figure: Figure) -> str:
     for _, y in steps:
         running += y or 0.0
         marks.append(running)
-    texts = [(_signed(figure, y),) for _, y in steps] + [(value_text(total, figure.y_format),)]
+    printed = _with_unit(figure, format_column([*(y for _, y in steps), total], figure.y_format))
+    signed = [f"+{t}" if y is not None and y > 0 else t for t, (_, y) in zip(printed, steps, strict=False)]
+    texts = [(text,) for text in (*signed, printed[-1])]
     canvas, rows = _layout(figure, (), names, marks, 16.0, texts, zero=True, unique=False)
     running = 0.0
     for row, (_, y) in enumerate(steps):
@@ -122,7 +126,7 @@ def _layout(
     zero: bool,
     unique: bool = True,
 ) -> tuple[Canvas, _Rows]:
-    """Draw everything but the rows: legend, labels, grid, axis, reference lines."""
+    """Draw everything but the rows: legend, labels, grid, axis, reference lines with their names below."""
     width = FULL if figure.size == "full" else HALF
     keys = legend_rows(figure.series, looks, width) if unique and len(figure.series) > 1 else []
     widest = max((text_width(name, SMALL) for name in names), default=0.0)
@@ -136,20 +140,40 @@ def _layout(
     everything = [*values, *lines]
     span, style = (left, right - 4), figure.y_format
     log = "log" in (figure.x_scale, figure.y_scale)
-    scale = log_scale(everything, span, style) if log else linear_scale(everything, span, style, zero=zero, count=4)
+    scale = log_scale(everything, span, style) if log else fitting_scale(everything, span, style, zero=zero, count=4)
     rows = _Rows(names, left, right, top, each, scale, ends)
-    title = axis_title(figure.y_label, figure.y_format)
-    canvas = Canvas(width, rows.bottom + 17 + (14 if title else 0) + (13 if figure.lines else 0))
+    title = shorten(axis_title(figure.y_label or figure.x_label, figure.y_format), SMALL, width)
+    named = _reference_names(figure, scale, width)
+    below = rows.bottom + 17 + (14 if title else 0)
+    canvas = Canvas(width, below + 13 * (1 + max((row for _, _, row in named), default=-1)))
     draw_legend(canvas, keys, 0.0, 0.0)
     for end, head in zip(ends, heads, strict=True):
         canvas.text((end, top - 5), head, anchor="end", colour=MUTED)
     _grid(canvas, rows, title)
-    for number, line in enumerate(figure.lines):
-        if line.value is not None:
-            _reference(
-                canvas, rows, (scale.at(line.value), rows.bottom + 13 + (14 if title else 0)), line.label, number
-            )
+    for x, (text, place, row) in zip(_reference_places(figure, scale), named, strict=True):
+        canvas.path([(x, rows.top), (x, rows.bottom)], REFERENCE, 1.1, "4 3")
+        canvas.text((place, below + 8 + 13 * row), text, anchor="middle", colour=REFERENCE)
     return canvas, rows
+
+
+def _reference_places(figure: Figure, scale: Scale) -> list[float]:
+    return [scale.at(line.value) for line in figure.lines if line.value is not None]
+
+
+def _reference_names(figure: Figure, scale: Scale, width: float) -> list[tuple[str, float, int]]:
+    """Text, middle and row of the name of each limit or parity: under the axis, no two on one place."""
+    taken: list[float] = []
+    found: dict[int, tuple[str, float, int]] = {}
+    lines = [line for line in figure.lines if line.value is not None]
+    places = _reference_places(figure, scale)
+    for k in sorted(range(len(lines)), key=lambda k: places[k]):
+        text = shorten(lines[k].label, SMALL, width)
+        half = text_width(text, SMALL) / 2
+        middle = min(max(places[k], half), width - half)
+        row = next((r for r, end in enumerate(taken) if end + 8 <= middle - half), len(taken))
+        taken[row:] = [middle + half, *taken[row + 1 :]]
+        found[k] = (text, middle, row)
+    return [found[k] for k in range(len(lines))]
 
 
 def _grid(canvas: Canvas, rows: _Rows, title: str) -> None:
@@ -165,18 +189,11 @@ def _grid(canvas: Canvas, rows: _Rows, title: str) -> None:
         taken = middle + half + 6
         canvas.text((middle, rows.bottom + 13), label, anchor="middle", colour=MUTED)
     if title:
-        canvas.text(((rows.left + rows.right) / 2, rows.bottom + 27), title, anchor="middle", colour=MUTED)
+        half = text_width(title, SMALL) / 2
+        middle = min(max((rows.left + rows.right) / 2, half), canvas.width - half)
+        canvas.text((middle, rows.bottom + 27), title, anchor="middle", colour=MUTED)
     for row, name in enumerate(rows.names):
         canvas.text((rows.left - 7, rows.centre(row) + 3.3), shorten(name, SMALL, rows.left - 7), anchor="end")
-
-
-def _reference(canvas: Canvas, rows: _Rows, at: tuple[float, float], label: str, number: int) -> None:
-    """A limit or parity, named under the axis so that no row is covered."""
-    x, y = at
-    canvas.path([(x, rows.top), (x, rows.bottom)], REFERENCE, 1.1, "4 3")
-    half = text_width(label, SMALL) / 2
-    place = min(max(x, half), canvas.width - half) if number % 2 == 0 else min(x + half, canvas.width - half)
-    canvas.text((place, y + 12), label, anchor="middle", colour=REFERENCE)
 
 
 def _whisker(rows: _Rows, one: Series, index: int, y: float) -> list[tuple[tuple[float, float], tuple[float, float]]]:
@@ -201,23 +218,31 @@ def _headings(figure: Figure) -> tuple[str, ...]:
     return flat if len(flat) > 1 else ("",)
 
 
-def _row_texts(figure: Figure, one: Series, index: int) -> tuple[str, ...]:
-    texts = [value_text(one.y[index], figure.y_format)]
-    heads = _headings(figure)
-    if "Interval" in heads:
-        low = None if one.low is None else one.low[index]
-        high = None if one.high is None else one.high[index]
-        texts.append(format_interval(low, high, figure.y_format, unit=False))
-    if "n" in heads:
-        texts.append(ABSENT if one.n is None else format_value(one.n[index], "int"))
-    return tuple(texts)
+def _texts(figure: Figure) -> list[list[Texts]]:
+    """The printed numbers beside each row, by series: value, interval and n; all with the same decimals."""
+    heads, style = _headings(figure), figure.y_format
+    columns = [(s.y, s.low or (None,) * len(s.x), s.high or (None,) * len(s.x)) for s in figure.series]
+    flat = iter(format_column([v for parts in columns for part in parts for v in part], style))
+    found = []
+    for one, parts in zip(figure.series, columns, strict=True):
+        values, lows, highs = ([next(flat) for _ in part] for part in parts)
+        spans = [(interval_text(a, b),) if "Interval" in heads else () for a, b in zip(lows, highs, strict=True)]
+        counts = [ABSENT] * len(one.x) if one.n is None else [format_value(n, "int") for n in one.n]
+        told = [(n,) if "n" in heads else () for n in counts]
+        texts = zip(_with_unit(figure, values), spans, told, strict=True)
+        found.append([(value, *span, *n) for value, span, n in texts])
+    return found
+
+
+def _all(texts: Sequence[Sequence[Texts]]) -> list[Texts]:
+    return [row for part in texts for row in part]
+
+
+def _with_unit(figure: Figure, texts: Sequence[str]) -> list[str]:
+    unit = unit_of(figure.y_format)
+    return [f"{text}{NARROW_SPACE}{unit}" if unit and text != ABSENT else text for text in texts]
 
 
 def _print_row(canvas: Canvas, rows: _Rows, texts: tuple[str, ...], y: float) -> None:
     for end, text in zip(rows.columns, texts, strict=True):
         canvas.text((end, y + 3.3), text, anchor="end")
-
-
-def _signed(figure: Figure, value: float | None) -> str:
-    text = value_text(value, figure.y_format)
-    return f"+{text}" if value is not None and value > 0 else text

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from countermark.records.evidence import Format, Scalar
-from countermark.records.formats import NARROW_SPACE, format_value
+from countermark.charts.svg import SMALL, text_width
+from countermark.records.evidence import Format
+from countermark.records.formats import NARROW_SPACE
 
+_LABEL_GAP = 6.0
 _NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -67,12 +70,31 @@ def linear_scale(
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
     if high - low <= 1e-12 * max(abs(low), abs(high), 1e-300):
-        pad = abs(high) * 0.1 or 1.0
+        pad = 1.0 if style == "int" else abs(high) * 0.1 or 1.0
         low, high = low - (0.0 if zero and low >= 0 else pad), high + pad
     step = _step((high - low) / count)
+    if style == "int" and step != round(step):
+        # Nothing is counted in halves.
+        step = 1.0 if step < 1.0 else 5.0
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = tuple(k * step for k in range(first, last + 1))
     return Scale(ticks[0], ticks[-1], *span, "linear", ticks, tuple(_tick(t, step, style) for t in ticks))
+
+
+def fitting_scale(
+    values: Sequence[float], span: tuple[float, float], style: Format, *, zero: bool = False, count: int = 5
+) -> Scale:
+    """A linear axis with as many steps, ``count`` at most, as their labels leave room for along a horizontal axis."""
+    scale = linear_scale(values, span, style, zero=zero, count=count)
+    while count > 1 and not _apart(scale):
+        count -= 1
+        scale = linear_scale(values, span, style, zero=zero, count=count)
+    return scale
+
+
+def _apart(scale: Scale) -> bool:
+    ends = [(scale.at(t), text_width(label, SMALL) / 2) for t, label in zip(scale.ticks, scale.labels, strict=True)]
+    return all(a[0] + a[1] + _LABEL_GAP <= b[0] - b[1] for a, b in itertools.pairwise(ends))
 
 
 def log_scale(values: Sequence[float], span: tuple[float, float], style: Format) -> Scale:
@@ -117,8 +139,3 @@ def axis_title(label: str, style: Format) -> str:
     if unit is None or not label or "%" in label or unit in label:
         return label
     return f"{label} ({unit})"
-
-
-def value_text(value: Scalar, style: Format) -> str:
-    """A value printed inside a figure, as the tables print it."""
-    return format_value(value, style)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 from xml.sax.saxutils import escape, quoteattr
@@ -27,6 +28,7 @@ _WIDTHS = (
 _OTHER_WIDTH = 700
 _SPECIAL = {"\u202f": 182, "\u2009": 182, "\u00a0": 281, "–": 500, "…": 860, "·": 288, "−": 662, "●": 914}
 _BOLD_FACTOR = 1.045
+_COUNT = re.compile(r"\b([nND]) = (?=\d)")
 
 
 def text_width(text: str, size: float) -> float:
@@ -56,9 +58,12 @@ def shorten(text: str, size: float, width: float) -> str:
 
 
 def wrap(text: str, size: float, width: float, lines: int) -> list[str]:
-    """Break a text at spaces into at most ``lines`` lines; the last is shortened if it must be."""
+    """Break a text at plain spaces into at most ``lines`` lines; the last is shortened if it must be.
+
+    A number keeps its thousands and a count its sign: narrow and unbreaking spaces do not end a line.
+    """
     rows: list[str] = []
-    words = text.split()
+    words = [word for word in _COUNT.sub("\\1\u00a0=\u00a0", text.replace("\n", " ")).split(" ") if word]
     while words and len(rows) < lines:
         row = words.pop(0)
         while words and text_width(f"{row} {words[0]}", size) <= width:
@@ -143,9 +148,9 @@ class Canvas:
         anchor: Anchor = "start",
         colour: str = INK,
         bold: bool = False,
-        turned: bool = False,
+        angle: int = 0,
     ) -> None:
-        """Real text; ``turned`` reads upwards.
+        """Real text, turned about ``at`` by an angle in degrees; -90 reads upwards.
 
         The anchor is resolved here: the layout engine turns every ``text-anchor`` into a form object of its own.
         """
@@ -154,7 +159,7 @@ class Canvas:
         width = text_width(text, size) * (_BOLD_FACTOR if bold else 1.0)
         shift = {"start": 0.0, "middle": width / 2, "end": width}[anchor]
         y = coordinate(at[1])
-        turn = f' transform="rotate(-90 {coordinate(at[0])} {y})"' if turned else ""
+        turn = f' transform="rotate({angle} {coordinate(at[0])} {y})"' if angle else ""
         x = coordinate(at[0] - shift)
         weight = ' font-weight="600"' if bold else ""
         self._parts.append(

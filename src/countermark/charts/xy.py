@@ -4,114 +4,128 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from countermark.charts.legend import MARKED_POINTS, ROW, draw_legend, legend_rows, legend_width
-from countermark.charts.palette import AXIS, GRID, INK, MUTED, PAPER, REFERENCE, Look, looks_for
-from countermark.charts.scales import Scale, axis_title, finite, linear_scale, log_scale
-from countermark.charts.svg import SMALL, Canvas, shorten, text_width, wrap
+from countermark.charts.counts import Counts, counts_of, draw_counts, fitted, names_width
+from countermark.charts.frame import FULL, HALF, SLANT, CategoryNames, Frame, category_names, with_room_for_names
+from countermark.charts.labels import along, draw_reference_lines
+from countermark.charts.legend import MARKED_POINTS, ROW, LegendRow, draw_legend, legend_rows, legend_width
+from countermark.charts.palette import AXIS, GRID, INK, MUTED, Look, looks_for
+from countermark.charts.scales import axis_title, finite, fitting_scale, linear_scale, log_scale
+from countermark.charts.svg import SMALL, Canvas, Point, shorten, text_width
 from countermark.records.evidence import Figure, Series
 from countermark.records.formats import format_value
 
-FULL = 640.0
-HALF = 306.0
 _PLOT_HEIGHT = {"full": 158.0, "half": 130.0}
-_SQUARE_HEIGHT = 180.0
+_SQUARE_HEIGHT = 170.0
 """Half figures that are read against a diagonal stay nearly square."""
 _TITLE_GAP = 14.0
 _MAX_BAND = 40
-_STRIP = 24.0
+_LAYERS = {"area": 0, "bars": 1, "line": 2, "step": 2, "points": 3}
+"""Points lie on lines, lines on bars, and everything on bands."""
+_MOST_NAMED = 0.22
+"""Share of the width that the names of printed counts may take."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """Where the plot lies and how values map to it."""
-
-    left: float
-    right: float
-    top: float
-    bottom: float
-    x: Scale | None
-    categories: tuple[str, ...]
-    y: Scale
-
-    def x_at(self, value: float | str) -> float:
-        if self.x is not None:
-            return self.x.at(float(value))
-        slot = (self.right - self.left) / max(1, len(self.categories))
-        return self.left + slot * (self.categories.index(str(value)) + 0.5)
-
-    @property
-    def slot(self) -> float:
-        return (self.right - self.left) / max(1, len(self.categories))
-
-
-def draw_xy(figure: Figure) -> str:
+def draw_xy(figure: Figure, least_top: float = 0.0) -> str:
     """Draw an ``xy`` figure.
 
     Intervals are error bars up to 40 points and a solid pale band beyond. Counts are printed under the axis
-    where they fit, and otherwise drawn as a strip of bars whose maximum is printed.
+    where they fit, and otherwise drawn as bars whose maximum is printed.
+
+    Args:
+        figure: The figure as data.
+        least_top: Where the plot begins at the earliest, so that it stands level with its neighbour's.
     """
     width = FULL if figure.size == "full" else HALF
     looks = looks_for(figure.series)
     title = shorten(axis_title(figure.y_label, figure.y_format), SMALL, width)
-    titled = text_width(title, SMALL) + _TITLE_GAP if title else 0.0
-    rows = legend_rows(figure.series, looks, width)
-    beside = len(rows) == 1 and titled + legend_width(rows[0]) <= width
-    top = (0.0 if beside else len(rows) * ROW) + (22.0 if title else 10.0 + ROW * beside)
-    bottom = top + (_SQUARE_HEIGHT if _is_square(figure) else _PLOT_HEIGHT[figure.size])
-    frame = _frame(figure, width, top, bottom)
-    counted = _counts(figure.series)
-    labels = _category_labels(frame)
-    label_lines = max((len(lines) for lines in labels), default=1) if frame.x is None else 1
-    foot = 6 + 12.0 * label_lines + (16.0 if figure.x_label else 3.0)
-    printed = bool(counted) and _counts_fit(frame, counted)
-    extra = 13.0 * len(counted) + 3 if printed else (_STRIP + 12.0 if counted else 0.0)
-    canvas = Canvas(width, bottom + foot + extra)
+    height = _SQUARE_HEIGHT if _is_square(figure) else _PLOT_HEIGHT[figure.size]
+    counts = _fitted_counts(figure, looks, width, height)
+    rows = legend_rows(_named(figure, counts), looks, width)
+    beside = _legend_beside(rows, title, width)
+    top = max(least_top, _top(rows, title, beside))
+    bottom = top + height
+    frame = _frame(figure, counts, (width, top, bottom))
+    names = category_names(frame)
+    foot = 6 + (names.height if frame.x is None else 12.0) + (16.0 if figure.x_label else 3.0)
+    canvas = Canvas(width, bottom + foot + counts.height)
     draw_legend(
         canvas, rows, width - legend_width(rows[0]) if beside else 0.0, top - 9 - ROW / 2 - 3.4 if beside else 0.0
     )
     canvas.text((0, top - 9), title, colour=MUTED)
-    _draw_axes(canvas, frame, labels)
+    _draw_axes(canvas, frame, names)
     _draw_series(canvas, figure, frame, looks)
-    _draw_lines(canvas, figure, frame)
+    draw_reference_lines(canvas, figure, frame, _drawn_points(figure, frame))
     if figure.x_label:
-        title = axis_title(figure.x_label, figure.x_format)
-        canvas.text(((frame.left + frame.right) / 2, bottom + foot - 4), title, anchor="middle", colour=MUTED)
-    if printed:
-        _print_counts(canvas, frame, counted, bottom + foot)
-    elif counted:
-        _draw_strip(canvas, frame, counted, _looks_of(counted, figure.series, looks), bottom + foot)
+        title = shorten(axis_title(figure.x_label, figure.x_format), SMALL, width)
+        middle = min((frame.left + frame.right) / 2, width - text_width(title, SMALL) / 2)
+        canvas.text((middle, bottom + foot - 4), title, anchor="middle", colour=MUTED)
+    draw_counts(canvas, frame, counts, bottom + foot)
     return canvas.document(figure.alt)
 
 
-def _frame(figure: Figure, width: float, top: float, bottom: float) -> _Frame:
+def top_of(figure: Figure) -> float:
+    """Where the plot of an ``xy`` figure begins: under its legend and the title of its axis."""
+    width = FULL if figure.size == "full" else HALF
+    looks = looks_for(figure.series)
+    title = shorten(axis_title(figure.y_label, figure.y_format), SMALL, width)
+    counts = _fitted_counts(figure, looks, width, _PLOT_HEIGHT[figure.size])
+    rows = legend_rows(_named(figure, counts), looks, width)
+    return _top(rows, title, _legend_beside(rows, title, width))
+
+
+def _legend_beside(rows: Sequence[LegendRow], title: str, width: float) -> bool:
+    """Whether the legend stands in one line with the title of the axis."""
+    titled = text_width(title, SMALL) + _TITLE_GAP if title else 0.0
+    return len(rows) == 1 and titled + legend_width(rows[0]) <= width
+
+
+def _top(rows: Sequence[LegendRow], title: str, beside: bool) -> float:
+    return (0.0 if beside else len(rows) * ROW) + (22.0 if title else 10.0 + ROW * beside)
+
+
+def _fitted_counts(figure: Figure, looks: Sequence[Look], width: float, height: float) -> Counts:
+    """Counts as they fit a plot with room for their names."""
+    counts = counts_of(figure.series, looks)
+    return fitted(counts, _frame(figure, counts, (width, 0.0, height)))
+
+
+def _named(figure: Figure, counts: Counts) -> Sequence[Series]:
+    """Series for the legend; where counts stand in rows of bars, a name says how many rows it has in all."""
+    if counts.mode != "rows":
+        return figure.series
+    return [
+        s if s.n is None else s.model_copy(update={"name": f"{s.name} (n\u00a0=\u00a0{format_value(sum(s.n), 'int')})"})
+        for s in figure.series
+    ]
+
+
+def _frame(figure: Figure, counts: Counts, place: tuple[float, float, float]) -> Frame:
+    width, top, bottom = place
     ys = [v for s in figure.series for v in finite((*s.y, *(s.low or ()), *(s.high or ())))]
     ys += [line.value for line in figure.lines if line.axis == "y" and line.value is not None]
-    zero = any(s.mark in ("bars", "area") for s in figure.series)
+    zero = any(s.mark == "bars" or (s.mark == "area" and s.low is None) for s in figure.series)
     if figure.y_scale == "log":
         y = log_scale(ys, (bottom, top), figure.y_format)
     else:
         y = linear_scale(ys, (bottom, top), figure.y_format, zero=zero)
     left = max(20.0, max((text_width(label, SMALL) for label in y.labels), default=0.0) + 8)
-    counted = _counts(figure.series)
-    if counted:
-        longest = max((text_width(_count_name(s, counted), SMALL) for s in counted), default=0.0)
-        left = max(left, min(longest + 8, width * 0.22))
+    if counts.mode == "printed":
+        left = max(left, names_width(counts, width * _MOST_NAMED))
     right = width - 8.0
     if _is_categorical(figure):
         categories: list[str] = []
         for one in figure.series:
             categories.extend(str(v) for v in one.x if str(v) not in categories)
-        return _Frame(left, right, top, bottom, None, tuple(categories), y)
+        return with_room_for_names(Frame(width, left, right, top, bottom, None, tuple(categories), y))
     xs = [float(v) for s in figure.series for v in s.x]
     xs += [line.value for line in figure.lines if line.axis == "x" and line.value is not None]
     span = (left, right - 6)
     if figure.x_scale == "log":
         x = log_scale(xs, span, figure.x_format)
     else:
-        x = linear_scale(xs, span, figure.x_format, count=5 if figure.size == "half" else 8)
-    return _Frame(left, right, top, bottom, x, (), y)
+        x = fitting_scale(xs, span, figure.x_format, count=5 if figure.size == "half" else 8)
+    return Frame(width, left, right, top, bottom, x, (), y)
 
 
 def _is_square(figure: Figure) -> bool:
@@ -122,7 +136,7 @@ def _is_categorical(figure: Figure) -> bool:
     return any(isinstance(v, str) for s in figure.series for v in s.x)
 
 
-def _draw_axes(canvas: Canvas, frame: _Frame, labels: list[list[str]]) -> None:
+def _draw_axes(canvas: Canvas, frame: Frame, names: CategoryNames) -> None:
     y = frame.y
     grid = [((frame.left, y.at(t)), (frame.right, y.at(t))) for t in y.ticks]
     canvas.segments(grid, GRID, 0.8)
@@ -138,46 +152,62 @@ def _draw_axes(canvas: Canvas, frame: _Frame, labels: list[list[str]]) -> None:
             middle = min(frame.x.at(tick), canvas.width - half)
             if middle - half < taken:
                 continue
-            taken = middle + half + 7
+            taken = middle + half + 4
             canvas.text((middle, frame.bottom + 14), label, anchor="middle", colour=MUTED)
         return
-    for category, lines in zip(frame.categories, labels, strict=True):
+    for category, lines in zip(frame.categories, names.lines, strict=True):
         for number, text in enumerate(lines):
-            at = (frame.x_at(category), frame.bottom + 14 + 12 * number)
+            if names.slanted:
+                at = (frame.x_at(category) + 3, frame.bottom + 11)
+                canvas.text(at, text, anchor="end", colour=MUTED, angle=SLANT)
+                continue
+            half = text_width(text, SMALL) / 2
+            at = (min(frame.x_at(category), canvas.width - half), frame.bottom + 14 + 12 * number)
             canvas.text(at, text, anchor="middle", colour=MUTED)
 
 
-def _category_labels(frame: _Frame) -> list[list[str]]:
-    """Category names in at most two lines; ordered long axes print every k-th name."""
-    if frame.x is not None or not frame.categories:
-        return []
-    room = frame.slot - 5
-    if all(text_width(name, SMALL) <= room for name in frame.categories):
-        return [[name] for name in frame.categories]
-    if len(frame.categories) <= 12 and room >= 34:
-        return [wrap(name, SMALL, room, 2) for name in frame.categories]
-    widest = min(90.0, max(text_width(name, SMALL) for name in frame.categories))
-    every = max(1, -int(-(widest + 8) // frame.slot))
-    room = every * frame.slot - 4
-    return [[shorten(name, SMALL, room)] if k % every == 0 else [] for k, name in enumerate(frame.categories)]
-
-
-def _draw_series(canvas: Canvas, figure: Figure, frame: _Frame, looks: Sequence[Look]) -> None:
-    bars = [s for s in figure.series if s.mark == "bars"]
-    width = _bar_width(frame, bars)
-    placed = list(zip(figure.series, looks, strict=True))
-    for one, look in placed:
-        if one.low is not None and one.high is not None and one.mark != "bars" and len(one.x) > _MAX_BAND:
+def _draw_series(canvas: Canvas, figure: Figure, frame: Frame, looks: Sequence[Look]) -> None:
+    width = _bar_width(frame, [s for s in figure.series if s.mark == "bars"])
+    placed = list(zip(figure.series, looks, _shifts(figure.series, frame), strict=True))
+    for one, look, _ in placed:
+        if _has_band(one):
             _band(canvas, frame, one, look)
-    shifts = _shifts(figure.series, frame)
-    for (one, look), shift in zip(placed, shifts, strict=True):
+    for one, look, shift in sorted(placed, key=lambda item: _LAYERS[item[0].mark]):
         if one.mark == "bars":
             _bars(canvas, frame, one, look, (shift, width))
         else:
             _curve(canvas, frame, one, look, shift)
 
 
-def _bar_width(frame: _Frame, bars: Sequence[Series]) -> float:
+def _has_band(one: Series) -> bool:
+    """Whether an interval is a band: an area between two curves, or more points than error bars can show."""
+    if one.low is None or one.high is None or one.mark == "bars":
+        return False
+    return one.mark == "area" or len(one.x) > _MAX_BAND
+
+
+def _drawn_points(figure: Figure, frame: Frame) -> list[Point]:
+    """Points along everything that is drawn of the series."""
+    found: list[Point] = []
+    width = _bar_width(frame, [s for s in figure.series if s.mark == "bars"])
+    for one, shift in zip(figure.series, _shifts(figure.series, frame), strict=True):
+        points = _points(frame, one, one.y, shift)
+        if one.mark == "bars":
+            for x, y in points:
+                found += [p for at in (x - width / 2, x, x + width / 2) for p in along([(at, frame.bottom), (at, y)])]
+        elif one.mark == "points":
+            found += points
+        elif not _has_band(one):
+            runs = _runs(frame, one, shift)
+            found += [p for run in runs for p in (*run, *along(_stairs(run) if one.mark == "step" else run))]
+        if one.low is not None and one.high is not None and not _has_band(one):
+            ends = zip(one.x, one.low, one.high, strict=True)
+            spans = [(frame.x_at(x) + shift, a, b) for x, a, b in ends if a is not None and b is not None]
+            found += [p for at, a, b in spans for p in along([(at, frame.y.at(a)), (at, frame.y.at(b))])]
+    return found
+
+
+def _bar_width(frame: Frame, bars: Sequence[Series]) -> float:
     if not bars:
         return 0.0
     if frame.x is None:
@@ -187,7 +217,7 @@ def _bar_width(frame: _Frame, bars: Sequence[Series]) -> float:
     return min(34.0, gap * 0.86 / len(bars))
 
 
-def _shifts(series: Sequence[Series], frame: _Frame) -> list[float]:
+def _shifts(series: Sequence[Series], frame: Frame) -> list[float]:
     """Sideways offsets, so that bars and error bars of several series do not cover each other."""
     bars = [s for s in series if s.mark == "bars"]
     width = _bar_width(frame, bars)
@@ -207,7 +237,7 @@ def _shifts(series: Sequence[Series], frame: _Frame) -> list[float]:
     return shifts
 
 
-def _points(frame: _Frame, one: Series, values: Sequence[float | None], shift: float) -> list[tuple[float, float]]:
+def _points(frame: Frame, one: Series, values: Sequence[float | None], shift: float) -> list[tuple[float, float]]:
     log = frame.y.kind == "log"
     return [
         (frame.x_at(x) + shift, frame.y.at(y))
@@ -216,7 +246,7 @@ def _points(frame: _Frame, one: Series, values: Sequence[float | None], shift: f
     ]
 
 
-def _runs(frame: _Frame, one: Series, shift: float) -> list[list[tuple[float, float]]]:
+def _runs(frame: Frame, one: Series, shift: float) -> list[list[tuple[float, float]]]:
     """Unbroken stretches of a line; a missing value breaks it."""
     runs: list[list[tuple[float, float]]] = [[]]
     for x, y in zip(one.x, one.y, strict=True):
@@ -227,8 +257,10 @@ def _runs(frame: _Frame, one: Series, shift: float) -> list[list[tuple[float, fl
     return [run for run in runs if run]
 
 
-def _curve(canvas: Canvas, frame: _Frame, one: Series, look: Look, shift: float) -> None:
-    if one.low is not None and one.high is not None and len(one.x) <= _MAX_BAND:
+def _curve(canvas: Canvas, frame: Frame, one: Series, look: Look, shift: float) -> None:
+    if one.mark == "area" and _has_band(one):
+        return
+    if one.low is not None and one.high is not None and not _has_band(one):
         _whiskers(canvas, frame, one, look, shift)
     if one.mark != "points":
         for run in _runs(frame, one, shift):
@@ -248,7 +280,7 @@ def _stairs(run: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return points
 
 
-def _whiskers(canvas: Canvas, frame: _Frame, one: Series, look: Look, shift: float, colour: str = "") -> None:
+def _whiskers(canvas: Canvas, frame: Frame, one: Series, look: Look, shift: float, colour: str = "") -> None:
     lines = []
     for x, low, high in zip(one.x, one.low or (), one.high or (), strict=True):
         if low is None or high is None:
@@ -258,98 +290,17 @@ def _whiskers(canvas: Canvas, frame: _Frame, one: Series, look: Look, shift: flo
     canvas.segments(lines, colour or look.colour, 1.1)
 
 
-def _band(canvas: Canvas, frame: _Frame, one: Series, look: Look) -> None:
+def _band(canvas: Canvas, frame: Frame, one: Series, look: Look) -> None:
     low = _points(frame, one, one.low or (), 0.0)
     high = _points(frame, one, one.high or (), 0.0)
     if low and high:
         canvas.polygon([*high, *reversed(low)], look.tint)
 
 
-def _bars(canvas: Canvas, frame: _Frame, one: Series, look: Look, place: tuple[float, float]) -> None:
+def _bars(canvas: Canvas, frame: Frame, one: Series, look: Look, place: tuple[float, float]) -> None:
     shift, width = place
     base = frame.y.at(0.0) if frame.y.kind == "linear" else frame.bottom
     for x, y in _points(frame, one, one.y, shift):
         canvas.rect((x - width / 2 + 0.5, min(y, base)), (width - 1, abs(base - y)), look.colour)
     if one.low is not None and one.high is not None:
         _whiskers(canvas, frame, one, look, shift, colour=INK)
-
-
-def _draw_lines(canvas: Canvas, figure: Figure, frame: _Frame) -> None:
-    for number, line in enumerate(figure.lines):
-        if line.axis == "diagonal" and frame.x is not None:
-            low = max(frame.x.low, frame.y.low)
-            high = min(frame.x.high, frame.y.high)
-            ends = [(frame.x.at(v), frame.y.at(v)) for v in (low, high)]
-            canvas.path(ends, REFERENCE, 1.0, "4 3")
-            anchor = (frame.x.at(low + 0.97 * (high - low)), frame.y.at(low + 0.78 * (high - low)))
-            _label(canvas, anchor, line.label, "end")
-        elif line.axis == "y" and line.value is not None:
-            y = frame.y.at(line.value)
-            canvas.path([(frame.left, y), (frame.right, y)], REFERENCE, 1.0, "4 3")
-            _label(canvas, (frame.right - 2, y - 4 if y - 14 > frame.top else y + 11), line.label, "end")
-        elif line.axis == "x" and line.value is not None and frame.x is not None:
-            x = frame.x.at(line.value)
-            canvas.path([(x, frame.top), (x, frame.bottom)], REFERENCE, 1.0, "4 3")
-            side = x + text_width(line.label, SMALL) + 6 > frame.right
-            at = (x - 4 if side else x + 4, frame.top + 10 + 13 * (number % 3))
-            _label(canvas, at, line.label, "end" if side else "start")
-
-
-def _label(canvas: Canvas, at: tuple[float, float], text: str, anchor: str) -> None:
-    width = text_width(text, SMALL)
-    left = at[0] - width if anchor == "end" else at[0]
-    canvas.rect((left - 2, at[1] - 8.5), (width + 4, 11), PAPER)
-    canvas.text((left, at[1]), text, colour=REFERENCE)
-
-
-def _counts(series: Sequence[Series]) -> list[Series]:
-    """Series with counts; equal counts are shown once."""
-    shown: list[Series] = []
-    for one in series:
-        if one.n is not None and not any(one.n == s.n and one.x == s.x for s in shown):
-            shown.append(one)
-    return shown[:4]
-
-
-def _count_name(one: Series, counted: Sequence[Series]) -> str:
-    return "n" if len(counted) == 1 else f"n, {one.name}"
-
-
-def _counts_fit(frame: _Frame, counted: Sequence[Series]) -> bool:
-    for one in counted:
-        centres = [frame.x_at(x) for x in one.x]
-        gap = min((b - a for a, b in itertools.pairwise(centres)), default=60.0)
-        if any(text_width(format_value(n, "int"), SMALL) + 5 > gap for n in one.n or ()):
-            return False
-    return True
-
-
-def _print_counts(canvas: Canvas, frame: _Frame, counted: Sequence[Series], top: float) -> None:
-    for row, one in enumerate(counted):
-        y = top + 9 + 13 * row
-        name = shorten(_count_name(one, counted), SMALL, frame.left - 4)
-        canvas.text((0, y), name, colour=MUTED)
-        for x, n in zip(one.x, one.n or (), strict=True):
-            canvas.text((frame.x_at(x), y), format_value(n, "int"), anchor="middle", colour=INK)
-
-
-def _looks_of(counted: Sequence[Series], series: Sequence[Series], looks: Sequence[Look]) -> list[Look]:
-    return [next(look for one, look in zip(series, looks, strict=True) if one is other) for other in counted]
-
-
-def _draw_strip(canvas: Canvas, frame: _Frame, counted: Sequence[Series], looks: Sequence[Look], top: float) -> None:
-    """Counts that do not fit as text: bars under the axis, the largest printed."""
-    bars = [(frame.x_at(x), n, k) for k, one in enumerate(counted) for x, n in zip(one.x, one.n or (), strict=True)]
-    largest, total = max((1, *(n for _, n, _ in bars))), sum(n for _, n, _ in bars)
-    base = top + 8 + _STRIP
-    slots = sorted({x for x, _, _ in bars})
-    gap = min((b - a for a, b in itertools.pairwise(slots)), default=12.0)
-    shared = len(bars) > len(slots)
-    width = min(12.0, max(0.8, gap * 0.8)) / (len(counted) if shared else 1)
-    note = f"n per point: largest {format_value(largest, 'int')}, in all {format_value(total, 'int')}"
-    canvas.text((frame.left, top + 7), note, colour=MUTED)
-    for x, n, k in bars:
-        height = (_STRIP - 10) * n / largest
-        left = x - width / 2 + ((k - (len(counted) - 1) / 2) * width if shared else 0.0)
-        canvas.rect((left, base - height), (width, height), looks[k].colour if len(counted) > 1 else "#9AA5B1")
-    canvas.line((frame.left, base), (frame.right, base), AXIS, 0.8)

@@ -6,7 +6,10 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from countermark.config.base import Declared
+from countermark.config.base import Declared, IsoDate
+
+ClassWeights: TypeAlias = Literal["none", "balanced"] | tuple[float, float]
+"""No weights, classes of equal weight, or the weights of a non-event and of an event."""
 
 
 class CatBoostLearner(Declared):
@@ -20,7 +23,7 @@ class CatBoostLearner(Declared):
     border_count: int = Field(default=128, ge=1, le=255)
     one_hot_max: int = Field(default=16, ge=2, description="More levels than this are WoE-encoded first.")
     early_stopping_rounds: int | None = Field(default=None, ge=1)
-    class_weights: Literal["none", "balanced"] | tuple[float, float] = "none"
+    class_weights: ClassWeights = "none"
     threads: int = Field(default=2, ge=1, le=64, description="Part of the result: CatBoost trees change with it.")
 
 
@@ -29,7 +32,7 @@ class LogisticLearner(Declared):
 
     kind: Literal["logistic"]
     c: float = Field(default=1.0, gt=0)
-    class_weights: Literal["none", "balanced"] | tuple[float, float] = "none"
+    class_weights: ClassWeights = "none"
     significant_digits: int = Field(default=6, ge=4, le=9)
     max_iter: int = Field(default=500, ge=1)
 
@@ -83,7 +86,7 @@ class Tuning(Declared):
     """Optuna search with a trial budget and a seed; one job."""
 
     trials: int = Field(ge=1, le=1000)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**32, description="The sampler takes 32 bits.")
     folds: int = Field(default=3, ge=2, le=20)
     metric: Literal["auc", "log_loss", "rmse"] = "auc"
     space: dict[str, SearchRange] = Field(min_length=1)
@@ -102,7 +105,12 @@ class OutOfTimeSplit(Declared):
     """
 
     kind: Literal["out_of_time"]
-    out_of_time_from: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    out_of_time_from: IsoDate
+    gap_days: int = Field(
+        default=0,
+        ge=0,
+        description="Days before 'out_of_time_from' that are left out: their labels were not final when it began.",
+    )
     calibration: float = Field(default=0.2, gt=0, lt=1)
     holdout: float = Field(default=0.2, gt=0, lt=1)
     seed: int = Field(ge=0)
@@ -131,14 +139,20 @@ Split: TypeAlias = Annotated[OutOfTimeSplit | GroupedSplit | StratifiedSplit, Fi
 
 
 class QuantileGrades(Declared):
-    """Grades with equal shares of the calibration sample; PD per grade is its mean predicted PD, frozen."""
+    """Grades with equal shares of the calibration sample; PD per grade is its mean predicted PD, frozen.
+
+    For kinds lgd and ead, pools with equal shares; the value of a pool is its mean estimate, frozen.
+    """
 
     kind: Literal["quantile"]
     count: int = Field(ge=2, le=25)
 
 
 class FixedGrades(Declared):
-    """Grades with upper PD bounds set by policy (the last is 1)."""
+    """Grades with upper PD bounds set by policy (the last is 1).
+
+    For kinds lgd and ead, upper bounds of pools of the estimate; estimates above the last one join the last pool.
+    """
 
     kind: Literal["fixed"]
     upper: tuple[float, ...] = Field(min_length=2)
@@ -146,7 +160,7 @@ class FixedGrades(Declared):
 
 
 class Grades(Declared):
-    """The master scale of the model, best grade first."""
+    """The master scale of the model, best grade first; for kinds lgd and ead its pools, lowest first."""
 
     scale: Annotated[QuantileGrades | FixedGrades, Field(discriminator="kind")]
     names: tuple[str, ...] | None = None

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.utils import create_config_search_path
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from countermark.config.bank import Bank
-from countermark.config.schema_errors import validate
+from countermark.config.consistency import spec_problems
+from countermark.config.problems import Problem, nearest
+from countermark.config.schema_errors import joined, validate
 from countermark.config.spec import ModelSpec
 from countermark.config.yamlfile import KeyPath, YamlFile, read_yaml
 from countermark.errors import ConfigError
+
+_OPEN_INTERPOLATION = re.compile(r"(?<!\\)\$\{[^}]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +44,23 @@ class Composed:
         data: Resolved plain data.
         origins: For each key path, every place that set it, in the order of composition.
         files: Contributing files, relative to the bank's root, in the order of composition.
+        roots: First place of the file that composes a key as a whole, by key path.
     """
 
     name: str
     data: dict[str, Any]
     origins: Mapping[KeyPath, tuple[Origin, ...]]
     files: tuple[str, ...]
+    roots: Mapping[KeyPath, Origin]
 
     def place(self, path: KeyPath) -> Origin | None:
-        """The place in force for a key, or for its nearest parent that was written."""
+        """The place in force for a key, or for its nearest parent that was written or is a file of its own."""
         for end in range(len(path), 0, -1):
             found = self.origins.get(path[:end])
             if found:
                 return found[-1]
+            if path[:end] in self.roots:
+                return self.roots[path[:end]]
         return None
 
 
@@ -65,8 +73,13 @@ class Loaded:
 
 
 def model_names(root: Path) -> tuple[str, ...]:
-    """Names of the models that conf/model declares, sorted."""
-    return tuple(sorted(path.stem for path in (root / "conf" / "model").glob("*.yaml")))
+    """Names of the models that conf/model declares, sorted.
+
+    Raises:
+        PermissionError: The folder may not be read; a bank without models is something else.
+    """
+    folder = root / "conf" / "model"
+    return tuple(sorted(path.stem for path in folder.iterdir() if path.suffix == ".yaml")) if folder.is_dir() else ()
 
 
 def load_bank(root: Path) -> Bank:
@@ -100,57 +113,23 @@ def load_model(root: Path, name: str) -> Loaded:
             file=None if origin is None else origin.file,
             line=None if origin is None else origin.line,
         )
-    _check_reasons(spec, composed)
-    _check_groups(spec, composed)
+    _check_consistency(spec, composed)
     return Loaded(spec, composed)
 
 
-def _check_reasons(spec: ModelSpec, composed: Composed) -> None:
-    """A reason that names no input of the model would never be given, silently."""
-    for code, reason in spec.decision.reasons.items():
-        for feature in reason.features:
-            if feature not in spec.features:
-                file, line = _composed_place(composed, ("decision", "reasons", code, "features"))
-                known = list(spec.features)
-                raise ConfigError(
-                    f"reason '{code}' names no input of model '{spec.name}'",
-                    expected="one of: " + ", ".join(known),
-                    got=f"'{feature}'",
-                    hint=_nearest(feature, known),
-                    file=file,
-                    line=line,
-                )
+def _check_consistency(spec: ModelSpec, composed: Composed) -> None:
+    """What the parts of a spec get wrong together is told here, not by a stage minutes later."""
+    mistakes = [problem_error(problem, composed) for problem in spec_problems(spec)]
+    if mistakes:
+        raise joined(mistakes, f"model '{spec.name}'")
 
 
-def _check_groups(spec: ModelSpec, composed: Composed) -> None:
-    """Protected attributes live apart: never a segment; and an intersection crosses declared ones only."""
-    if spec.fairness is None:
-        return
-    protected = {attribute.column: name for name, attribute in spec.fairness.attributes.items()}
-    for column in spec.data.segments:
-        if column in protected:
-            file, line = _composed_place(composed, ("data", "segments"))
-            raise ConfigError(
-                f"segment '{column}' is the protected attribute '{protected[column]}'",
-                expected="segments that are no protected attribute",
-                got=f"'{column}'",
-                hint="remove it from 'data.segments'; sections F1 to F3 break evidence down by protected group",
-                file=file,
-                line=line,
-            )
-    known = list(spec.fairness.attributes)
-    for pair in spec.fairness.intersections:
-        for name in pair:
-            if name not in known:
-                file, line = _composed_place(composed, ("fairness", "intersections"))
-                raise ConfigError(
-                    f"an intersection names no protected attribute: '{name}'",
-                    expected="one of: " + ", ".join(known),
-                    got=f"'{name}'",
-                    hint=_nearest(name, known),
-                    file=file,
-                    line=line,
-                )
+def problem_error(problem: Problem, composed: Composed) -> ConfigError:
+    """The error that tells a problem, with the file and line that set its key."""
+    file, line = _composed_place(composed, problem.path)
+    return ConfigError(
+        problem.what, expected=problem.expected, got=problem.got, hint=problem.hint, file=file, line=line
+    )
 
 
 def compose(root: Path, name: str) -> Composed:
@@ -162,10 +141,13 @@ def compose(root: Path, name: str) -> Composed:
     conf = root / "conf"
     files = _read_tree(conf, name)
     loader = ConfigLoaderImpl(config_search_path=create_config_search_path(str(conf.resolve())))
-    overrides = [f"+model={name}"]
     try:
-        chain = loader.compute_defaults_list(config_name=None, overrides=overrides, run_mode=RunMode.RUN)
-        config = loader.load_configuration(config_name=None, overrides=overrides, run_mode=RunMode.RUN)
+        # What Hydra's load_configuration does, once and without its own node of settings, which nobody here reads.
+        overrides, repository = loader._parse_overrides_and_create_caching_repo(None, [f"+model={name}"])
+        chain = create_defaults_list(
+            repo=repository, config_name=None, overrides_list=overrides, prepend_hydra=False, skip_missing=False
+        )
+        config = loader._compose_config_from_defaults_list(defaults=chain.defaults, repo=repository)
         data = OmegaConf.to_container(config.model, resolve=True, throw_on_missing=True)
     except HydraException as error:
         raise ConfigError(
@@ -175,15 +157,16 @@ def compose(root: Path, name: str) -> Composed:
         ) from error
     except OmegaConfBaseException as error:
         key = tuple(str(error.full_key or "").split("."))[1:]
-        place = _first_place(files, key)
+        place = _first_place(files, key) if any(key) else _broken_place(files)
         raise ConfigError(
-            f"the value of '{'.'.join(key)}' cannot be resolved",
+            f"the value of '{'.'.join(key)}' cannot be resolved" if any(key) else "an interpolation cannot be read",
             expected="a value, or '${key}' of a key that exists",
             got=str(error.msg or error).splitlines()[0],
             file=place[0] if place else f"conf/model/{name}.yaml",
             line=place[1] if place else None,
         ) from error
     origins: dict[KeyPath, list[Origin]] = {}
+    roots: dict[KeyPath, Origin] = {}
     order: list[str] = []
     for entry in chain.defaults:
         file = files.get(entry.config_path or "")
@@ -191,12 +174,19 @@ def compose(root: Path, name: str) -> Composed:
             continue
         order.append(file.shown)
         package = tuple((entry.package or "").split("."))[1:]
+        roots[package] = Origin(file.shown, min(file.lines.values(), default=1), file.data)
         for path, line in file.lines.items():
             if path[0] != "defaults":
                 origins.setdefault((*package, *path), []).append(Origin(file.shown, line, _value(file.data, path)))
     if not isinstance(data, dict):
         raise ConfigError("the model is empty", expected="a mapping", file=f"conf/model/{name}.yaml")
-    return Composed(name, {str(k): v for k, v in data.items()}, {k: tuple(v) for k, v in origins.items()}, tuple(order))
+    return Composed(
+        name,
+        {str(key): value for key, value in data.items()},
+        {key: tuple(places) for key, places in origins.items()},
+        tuple(order),
+        roots,
+    )
 
 
 def _read_tree(conf: Path, name: str) -> dict[str, YamlFile]:
@@ -208,7 +198,7 @@ def _read_tree(conf: Path, name: str) -> dict[str, YamlFile]:
             f"there is no model '{name}'",
             expected="one of: " + (", ".join(known) or "(conf/model has no models yet)"),
             got=f"'{name}'",
-            hint=_nearest(name, known) or "countermark new model NAME --kind KIND --data FILE",
+            hint=nearest(name, known) or "countermark new model NAME --kind KIND --data FILE",
         )
     queue = [("model", name)]
     while queue:
@@ -232,6 +222,7 @@ def _defaults(conf: Path, file: YamlFile, group: str) -> list[tuple[str, str]]:
             line=file.lines.get(("defaults",)),
         )
     found: list[tuple[str, str]] = []
+    seen: dict[str, str] = {}
     for index, entry in enumerate(entries):
         if entry == "_self_":
             continue
@@ -253,27 +244,33 @@ def _defaults(conf: Path, file: YamlFile, group: str) -> list[tuple[str, str]]:
                 f"there is no config group '{folder}'",
                 expected="one of: " + ", ".join(groups),
                 got=f"'{folder}'",
-                hint=_nearest(folder, groups),
+                hint=nearest(folder, groups),
                 file=file.shown,
                 line=line,
             )
+        package = str(where).partition("@")[2] or folder
+        if package in seen and not str(where).startswith("override "):
+            raise ConfigError(
+                f"two entries of 'defaults' compose '{package}'",
+                expected="one option for each key",
+                got=f"'{option}' beside '{seen[package]}'",
+                hint=f"remove one, or write 'override {where}: {option}' to replace the option of another file",
+                file=file.shown,
+                line=line,
+            )
+        seen[package] = option
         options = sorted(p.stem for p in (conf / folder).glob("*.yaml"))
         if option not in options:
             raise ConfigError(
                 f"group '{folder}' has no option '{option}'",
                 expected="one of: " + (", ".join(options) or "(the group is empty)"),
                 got=f"'{option}'",
-                hint=_nearest(option, options),
+                hint=nearest(option, options),
                 file=file.shown,
                 line=line,
             )
         found.append((folder, option))
     return found
-
-
-def _nearest(word: str, known: list[str]) -> str | None:
-    match = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"did you mean '{match[0]}'?" if match else None
 
 
 def _value(data: Any, path: KeyPath) -> Any:
@@ -307,4 +304,13 @@ def _first_place(files: Mapping[str, YamlFile], key: KeyPath) -> tuple[str, int 
         for start in range(len(key)):
             if key[start:] in file.lines:
                 return file.shown, file.lines[key[start:]]
+    return None
+
+
+def _broken_place(files: Mapping[str, YamlFile]) -> tuple[str, int] | None:
+    """The first line with an interpolation that is not closed: OmegaConf does not tell its key."""
+    for file in files.values():
+        for number, line in enumerate(file.path.read_text(encoding="utf-8").splitlines(), start=1):
+            if _OPEN_INTERPOLATION.search(line):
+                return file.shown, number
     return None

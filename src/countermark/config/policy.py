@@ -6,17 +6,21 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field
 
-from countermark.config.base import Declared, Name
+from countermark.config.base import Declared, Name, Prose
 from countermark.records.limits import Limit
 
 ModelKind: TypeAlias = Literal["pd", "lgd", "ead", "fraud", "aml", "propensity"]
+AMOUNT_KINDS: tuple[ModelKind, ...] = ("lgd", "ead")
+"""Kinds whose outcome is an amount or a share, not an event: they estimate a value and decline nobody."""
 
 
 class Materiality(Declared):
-    """Below both of these an under-estimation is significant but not material."""
+    """Below both of these an under-estimation is significant but not material; exposures know the relative one only."""
 
     pd_relative: float = Field(default=0.10, gt=0)
     pd_absolute: float = Field(default=0.0005, gt=0)
+    amount_relative: float = Field(default=0.05, gt=0, description="Of the mean estimate; kinds lgd and ead.")
+    lgd_absolute: float = Field(default=0.01, gt=0)
 
 
 class PowerPolicy(Declared):
@@ -24,6 +28,8 @@ class PowerPolicy(Declared):
 
     portfolio_pd_multiple: float = Field(default=1.5, gt=1)
     block_pd_multiple: float = Field(default=2.0, gt=1)
+    lgd_shift: float = Field(default=0.05, gt=0, description="Mean under-estimation of LGD, as a share.")
+    ead_relative: float = Field(default=0.10, gt=0, description="Mean under-estimation, of the mean estimate.")
     floor: float = Field(default=0.5, gt=0, lt=1)
     detect_at: float = Field(default=0.8, gt=0, lt=1, description="Power used for 'smallest detectable'.")
 
@@ -82,7 +88,7 @@ class DecisionPolicy(Declared):
     cutoff: float = Field(
         gt=0, lt=1, description="Calibrated probability at and above which the outcome is unfavourable."
     )
-    cutoff_rationale: str
+    cutoff_rationale: Prose
     max_reasons: int = Field(default=4, ge=1, le=10)
     reference: Literal["mean_favourable"] = "mean_favourable"
     reasons: dict[str, Reason] = Field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -33,24 +33,39 @@ def validate(model: type[ModelT], data: Any, place: Place, *, what: str) -> Mode
         ConfigError: At the first mistake; the others are listed below it.
     """
     try:
-        return model.model_validate(data)
+        read = model.model_validate(data)
     except ValidationError as error:
-        mistakes = _mistakes(model, data, error, place)
-        first, rest = mistakes[0], mistakes[1:]
-        if rest:
-            shown = [f"{m.place}: {m.what}" for m in rest[:_SHOWN_MISTAKES]]
-            more = len(rest) - len(shown)
-            lines = "\n    ".join(shown + ([f"and {more} more"] if more else []))
-            text = f"{what} has {len(rest)} more mistake{'s' if len(rest) > 1 else ''}:\n    {lines}"
-            first.hint = text if first.hint is None else f"{first.hint}\n  also: {text}"
-        raise first from None
+        raise joined(_mistakes(model, data, error, place), what) from None
+    mistakes = _refuse_truth_for_numbers(data, read.model_dump(), (), place)
+    if mistakes:
+        raise joined(mistakes, what)
+    return read
+
+
+def joined(mistakes: Sequence[ConfigError], what: str) -> ConfigError:
+    """The first of several mistakes, with the others listed below it.
+
+    Args:
+        mistakes: At least one.
+        what: What was read, for the closing line.
+    """
+    first, rest = mistakes[0], mistakes[1:]
+    if rest:
+        shown = [f"{m.place}: {m.what}" for m in rest[:_SHOWN_MISTAKES]]
+        more = len(rest) - len(shown)
+        lines = "\n    ".join(shown + ([f"and {more} more"] if more else []))
+        text = f"{what} has {len(rest)} more mistake{'s' if len(rest) > 1 else ''}:\n    {lines}"
+        first.hint = text if first.hint is None else f"{first.hint}\n  also: {text}"
+    return first
 
 
 def _mistakes(model: type[BaseModel], data: Any, error: ValidationError, place: Place) -> list[ConfigError]:
     found: list[ConfigError] = []
     seen: set[tuple[str | None, str]] = set()
-    for detail in error.errors(include_url=False):
-        path = _data_path(data, detail)
+    details = [(_data_path(data, detail), detail) for detail in error.errors(include_url=False)]
+    for path, detail in details:
+        if detail["type"] == "literal_error" and any(p != path and p[: len(path)] == path for p, _ in details):
+            continue  # one of several types: what is wrong inside the value says which one was meant
         mistake = _mistake(model, data, detail, path, place)
         key = (mistake.place, mistake.what)
         if key not in seen:
@@ -109,8 +124,74 @@ def _mistake(model: type[BaseModel], data: Any, detail: ErrorDetails, path: KeyP
             file=file,
             line=line,
         )
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return ConfigError(f"'{name}' is not right", expected=message, got=_shown(detail["input"]), file=file, line=line)
+    return ConfigError(
+        f"'{name}' is not right",
+        expected=_wanted(detail),
+        got=_shown(detail["input"]),
+        hint=_quote_hint(detail),
+        file=file,
+        line=line,
+    )
+
+
+_WANTED = {
+    "string_type": "text",
+    "dict_type": "a mapping, 'key: value' lines",
+    "model_type": "a mapping, 'key: value' lines",
+    "model_attributes_type": "a mapping, 'key: value' lines",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+}
+_PATTERNS = {
+    r"^\d{4}-\d{2}-\d{2}$": "a date, YYYY-MM-DD",
+    r"^\d{4}-\d{2}$": "a month, YYYY-MM",
+    r"^\d+\.\d+\.\d+$": "three numbers such as '1.0.0'",
+    r"^[0-9a-f]{64}$": "64 hexadecimal digits in lower case, as 'sha256sum' prints them",
+    r"^([A-Z]{3}|none)$": "an ISO 4217 code such as 'EUR', or 'none'",
+    r"^[A-Z][A-Z0-9_]*$": "the name of an environment variable, in capital letters",
+}
+
+
+def _wanted(detail: ErrorDetails) -> str:
+    """What would have been right, in words of the house where pydantic speaks of its own types."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in ("too_short", "too_long"):
+        least = kind == "too_short"
+        count = context["min_length" if least else "max_length"]
+        return f"{'at least' if least else 'at most'} {count} {'entry' if count == 1 else 'entries'}"
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS.get(context["pattern"], f"text of the form {context['pattern']}")
+    told = _WANTED.get(kind, detail["msg"].removeprefix("Value error, ").removeprefix("Input should be "))
+    return told[:1].lower() + told[1:]
+
+
+def _quote_hint(detail: ErrorDetails) -> str | None:
+    """YAML reads some words as truth and some codes as numbers."""
+    if detail["type"] != "string_type" or not isinstance(detail["input"], bool | int | float):
+        return None
+    return "put it in quotes: YAML reads yes, no, on, off as truth, and digits as a number"
+
+
+def _refuse_truth_for_numbers(data: Any, read: Any, path: KeyPath, place: Place) -> list[ConfigError]:
+    """Truth where a number is due: pydantic would take 'yes' for 1, silently."""
+    if isinstance(data, bool) and isinstance(read, int | float) and not isinstance(read, bool):
+        file, line = place(path)
+        what, got = f"'{'.'.join(path)}' is not right", f"{data}, which is how YAML reads yes and no"
+        return [ConfigError(what, expected="a number", got=got, file=file, line=line)]
+    if isinstance(data, dict) and isinstance(read, dict):
+        inner = [(str(key), value, read[key]) for key, value in data.items() if key in read]
+    elif isinstance(data, list) and isinstance(read, list | tuple) and len(data) == len(read):
+        inner = [(str(index), one, two) for index, (one, two) in enumerate(zip(data, read, strict=True))]
+    else:
+        return []
+    return [error for key, one, two in inner for error in _refuse_truth_for_numbers(one, two, (*path, key), place)]
 
 
 def _unknown_kind(what: str, context: dict[str, Any], where: tuple[str, int | None]) -> ConfigError:

@@ -13,14 +13,15 @@ from importlib.metadata import PackageNotFoundError, version
 from countermark.errors import ConfigError
 
 SEMANTICS: dict[str, int] = {
-    "charts": 1,
-    "contracts": 1,
-    "features": 1,
+    "charts": 2,
+    "contracts": 2,
+    "features": 2,
     "metrics": 1,
-    "report": 1,
+    "monitoring": 1,
+    "report": 2,
     "scoring": 1,
     "training": 1,
-    "validation": 1,
+    "validation": 2,
 }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from countermark.config.base import Declared, Name
+from countermark.config.base import Declared, IsoDate, Name, Prose
 
 _SHA256 = r"^[0-9a-f]{64}$"
 Sha256: TypeAlias = Annotated[str, Field(pattern=_SHA256)]
@@ -16,7 +16,7 @@ class CsvOptions(Declared):
     """How a delimited text file is read. Nothing is guessed at build time."""
 
     delimiter: str = Field(default=",", min_length=1, max_length=1)
-    encoding: Literal["utf-8", "utf-8-sig", "latin-1"] = "utf-8"
+    encoding: Literal["utf-8", "utf-8-sig", "latin-1", "cp1252"] = "utf-8"
     quote: str = Field(default='"', min_length=1, max_length=1)
     decimal: Literal[".", ","] = "."
     null_values: tuple[str, ...] = ("",)
@@ -36,7 +36,7 @@ class EstimatedVintage(Declared):
     """A date column estimated from file order, for files that have lost their dates."""
 
     column: str = "vintage_est"
-    note: str = Field(min_length=1, description="Why the order can be trusted; printed in the pack.")
+    note: Prose = Field(min_length=1, description="Why the order can be trusted; printed in the pack.")
     blocks: tuple[VintageBlock, ...] = Field(min_length=1)
 
 
@@ -55,14 +55,14 @@ class Unpivot(Declared):
 
 class _Source(Declared):
     name: Name
-    title: str
-    owner: str
-    licence: str
-    personal_data: str = Field(description="Legal basis or 'none'.")
+    title: Prose
+    owner: Prose
+    licence: Prose
+    personal_data: Prose = Field(description="Legal basis or 'none'.")
     synthetic: bool = False
     time_zone: str = Field(description="IANA name of the zone its timestamps are in.")
     currency: str = Field(pattern=r"^([A-Z]{3}|none)$", description="ISO 4217 code, or 'none'.")
-    as_of: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+    as_of: IsoDate | None = None
     row_key: str | None = Field(default=None, description="Key column; None: file order, as '_row'.")
     drop_columns: tuple[str, ...] = ()
     rename: dict[str, str] = Field(default_factory=dict)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from countermark.config.base import Declared, Name
+from countermark.config.base import Declared, IsoDate, Name, Prose
 from countermark.config.contract import Contract
 from countermark.config.feature_view import FeatureView
 from countermark.config.learner import Calibration, Grades, Learner, Split, Tuning
-from countermark.config.policy import DecisionPolicy, ModelKind, Policy
+from countermark.config.policy import AMOUNT_KINDS, DecisionPolicy, ModelKind, Policy
 from countermark.config.source import Source
+from countermark.errors import ConfigError
 
 Level: TypeAlias = Literal["low", "medium", "high"]
 
@@ -46,16 +47,19 @@ class Tiering(Declared):
 class Assumption(Declared):
     """An assumption, and the test that holds it. No test is a Watch."""
 
-    text: str
+    text: Prose
     test: str | None = None
-    expires: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+    expires: IsoDate | None = None
 
 
 class UseLimit(Declared):
     """A bound on use: live value of ``measure`` must lie inside."""
 
-    text: str
-    measure: str = Field(description="A feature name, 'approval_rate' or 'outcome_rate'.")
+    text: Prose
+    measure: str = Field(
+        description="A feature name, 'approval_rate' or 'outcome_rate'; for kinds lgd and ead 'mean_estimate' or "
+        "'mean_outcome'."
+    )
     minimum: float | None = None
     maximum: float | None = None
 
@@ -63,11 +67,11 @@ class UseLimit(Declared):
 class Purpose(Declared):
     """What the model is for, and what it must not be used for."""
 
-    decision: str
-    population: str
+    decision: Prose
+    population: Prose
     permitted: tuple[str, ...] = Field(min_length=1)
     prohibited: tuple[str, ...] = Field(min_length=1)
-    affected: str
+    affected: Prose
     automated: bool
     natural_persons: bool
     can_decline: bool
@@ -83,30 +87,55 @@ class Maturity(Declared):
     """
 
     basis: Literal["dates", "none"]
-    note: str = ""
+    note: Prose = ""
+
+
+OutcomeValue: TypeAlias = int | str | bool | float
+OutcomeValues: TypeAlias = Annotated[tuple[OutcomeValue, ...], Field(min_length=1)]
 
 
 class Outcome(Declared):
     """The outcome that the model predicts."""
 
     column: str
-    positive: int | str | bool | float = 1
-    negative: int | str | bool | float = 0
-    definition: str
+    positive: OutcomeValue | OutcomeValues = Field(default=1, description="Value of an event, or several.")
+    negative: OutcomeValue | OutcomeValues = Field(default=0, description="Value of no event, or several.")
+    unresolved: tuple[OutcomeValue | None, ...] = Field(
+        default=(), description="Values of rows without an outcome yet, null for a missing one: left out and counted."
+    )
+    definition: Prose
     horizon_months: int | None = Field(default=None, ge=1, description="None: lifetime.")
     delay_days: int = Field(default=0, ge=0)
     maturity: Maturity
     immature: Literal["refuse", "exclude"] = "refuse"
-    notes: tuple[str, ...] = ()
+    notes: tuple[Prose, ...] = ()
+
+    @model_validator(mode="after")
+    def _unresolved_is_neither(self) -> Outcome:
+        told = {str(value) for value in (*self.events, *self.non_events)}
+        both = sorted(str(value) for value in self.unresolved if value is not None and str(value) in told)
+        if both:
+            raise ValueError(f"'unresolved' values that are neither 'positive' nor 'negative'; {', '.join(both)} is")
+        return self
+
+    @property
+    def events(self) -> tuple[OutcomeValue, ...]:
+        """Values that are an event."""
+        return self.positive if isinstance(self.positive, tuple) else (self.positive,)
+
+    @property
+    def non_events(self) -> tuple[OutcomeValue, ...]:
+        """Values that are none."""
+        return self.negative if isinstance(self.negative, tuple) else (self.negative,)
 
 
 class Feature(Declared):
     """One input of the model."""
 
-    meaning: str
+    meaning: Prose
     source: str | None = Field(default=None, description="Column, or 'VIEW.FEATURE'; None: the feature's own name.")
     type: Literal["numeric", "categorical"] = "numeric"
-    unit: str | None = None
+    unit: Prose | None = None
     levels: tuple[str, ...] | None = Field(
         default=None, description="Order of an ordinal text column; turns it into 0, 1, 2 ..."
     )
@@ -114,10 +143,10 @@ class Feature(Declared):
         default="none", description="Expected effect on risk."
     )
     monotone: bool = Field(default=False, description="Enforce 'expected' in the learner.")
-    missing: str = Field(default="kept as missing", description="What a missing value means.")
+    missing: Prose = Field(default="kept as missing", description="What a missing value means.")
     restricted: bool = False
-    proxy_note: str | None = None
-    available: str = Field(default="at decision time", description="When the value is known.")
+    proxy_note: Prose | None = None
+    available: Prose = Field(default="at decision time", description="When the value is known.")
 
     @model_validator(mode="after")
     def _monotone_needs_direction(self) -> Feature:
@@ -134,19 +163,25 @@ class DataPlan(Declared):
     table: str = "main"
     entity: str | None = Field(default=None, description="Column that names the customer; None: every row is its own.")
     time: str | None = Field(default=None, description="Column with the observation date.")
-    observed_at: str | None = Field(
-        default=None, pattern=r"^\d{4}-\d{2}-\d{2}$", description="One date for all rows, where there is no column."
-    )
+    observed_at: IsoDate | None = Field(default=None, description="One date for all rows, where there is no column.")
     leaks: tuple[str, ...] = Field(default=(), description="Columns known only after the outcome; never inputs.")
     segments: tuple[str, ...] = Field(default=(), description="Columns by which evidence is broken down.")
+    bands: dict[str, tuple[float, ...]] = Field(
+        default_factory=dict, description="Lower edges of the bands of a numeric segment column, by column."
+    )
     vintage: Literal["month", "quarter", "year"] = "quarter"
+    warm_up_days: int = Field(
+        default=0,
+        ge=0,
+        description="Days from the first row on whose rows train nothing, because windows would reach before the data.",
+    )
 
 
 class Protected(Declared):
     """One protected attribute: kept apart from inputs and joined for fairness evidence only."""
 
     column: str
-    provenance: str = Field(description="Self-reported, government-collected, or proxy with its error.")
+    provenance: Prose = Field(description="Self-reported, government-collected, or proxy with its error.")
     groups: dict[str, tuple[str | int, ...]] | None = Field(
         default=None, description="Group name to raw values; None: raw values are the groups."
     )
@@ -159,7 +194,7 @@ class Fairness(Declared):
     """Protected attributes and the criterion chosen."""
 
     attributes: dict[str, Protected] = Field(min_length=1)
-    criterion: str
+    criterion: Prose
     intersections: tuple[tuple[str, str], ...] = ()
 
 
@@ -167,7 +202,7 @@ class Challenger(Declared):
     """The simple model that the champion must beat."""
 
     learner: Learner
-    why: str
+    why: Prose
 
 
 class ModelSpec(Declared):
@@ -177,8 +212,8 @@ class ModelSpec(Declared):
     title: str
     kind: ModelKind
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    as_of: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="Data as-of date; stamps every document.")
-    decide_by: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+    as_of: IsoDate = Field(description="Data as-of date; stamps every document.")
+    decide_by: IsoDate | None = None
     identity: Identity
     tiering: Tiering
     purpose: Purpose
@@ -198,7 +233,9 @@ class ModelSpec(Declared):
     grades: Grades
     challenger: Challenger | None = None
     fairness: Fairness | None = None
-    decision: DecisionPolicy
+    decision: DecisionPolicy | None = Field(
+        default=None, description="Cut-off and reason texts; kinds lgd and ead have none, every other kind needs one."
+    )
     policy: Policy
     limitations: tuple[Limitation, ...] = ()
     monitoring: tuple[str, ...] = ()
@@ -207,6 +244,27 @@ class ModelSpec(Declared):
     def seed(self) -> int:
         """Seed of everything random outside the split."""
         return self.policy.seed
+
+    @property
+    def is_amount(self) -> bool:
+        """Whether the outcome is an amount or a share, not an event."""
+        return self.kind in AMOUNT_KINDS
+
+    @property
+    def decision_policy(self) -> DecisionPolicy:
+        """Cut-off and reason texts of a model that decides.
+
+        Raises:
+            ConfigError: If the model has none.
+        """
+        if self.decision is None:
+            raise ConfigError(
+                f"model '{self.name}' has no decision policy",
+                expected="'decision' with a cut-off and reason texts",
+                got=f"none; kind '{self.kind}'",
+                hint="add '- /decision@decision: NAME' to its defaults",
+            )
+        return self.decision
 
 
 class Limitation(Declared):
@@ -217,7 +275,7 @@ class Limitation(Declared):
     size: str | None = None
     control: str
     owner: str
-    expires: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+    expires: IsoDate | None = None
     tests: tuple[str, ...] = Field(
         default=(), description="Test ids whose Fail or Not evaluated 'control' compensates; needs 'expires'."
     )

@@ -14,6 +14,15 @@ from countermark.errors import ConfigError
 
 KeyPath = tuple[str, ...]
 
+_READ_AS = {
+    "bool": "true or false",
+    "int": "a number",
+    "float": "a number",
+    "null": "nothing",
+    "seq": "a list",
+    "map": "a mapping",
+}
+_AMBIGUOUS = re.compile(r"^[-+]?(?:0[0-9_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)$")
 _RESOLVER = re.compile(r"(?<!\\)\$\{\s*[\w.]+\s*:")
 
 
@@ -76,17 +85,20 @@ def read_yaml(path: Path, shown: str) -> YamlFile:
     except PermissionError:
         raise ConfigError("no permission to read this file", file=shown, hint="check its mode and owner") from None
     except UnicodeDecodeError as error:
-        raise ConfigError("not a UTF-8 text file", got=f"byte {error.start} cannot be decoded", file=shown) from None
+        got = f"byte {error.start} cannot be decoded"
+        raise ConfigError("not a UTF-8 text file", got=got, hint="save it as UTF-8", file=shown) from None
+    except OSError as error:
+        raise ConfigError("this file cannot be read", expected="a file", got=error.strerror, file=shown) from None
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        if node is None:
-            return YamlFile(path, shown, {}, {})
-        if not isinstance(node, yaml.MappingNode):
-            raise ConfigError("the file is not a mapping", expected="'key: value' lines", file=shown, line=1)
-        lines = dict(_lines(node, (), shown))
         loader = _Loader(text)
         try:
-            data = loader.get_single_data()
+            node = loader.get_single_node()
+            if node is None:
+                return YamlFile(path, shown, {}, {})
+            if not isinstance(node, yaml.MappingNode):
+                raise ConfigError("the file is not a mapping", expected="'key: value' lines", file=shown, line=1)
+            lines = dict(_lines(node, (), shown))
+            data = loader.construct_document(node)
         finally:
             loader.dispose()
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -101,12 +113,50 @@ def read_yaml(path: Path, shown: str) -> YamlFile:
     return YamlFile(path, shown, data, lines)
 
 
+def _refuse_key(key: yaml.Node, shown: str) -> None:
+    """A key is text: YAML reads 'no', '1' and '~' as something else, and '<<' would hide where a value was set."""
+    line = key.start_mark.line + 1
+    if key.tag == "tag:yaml.org,2002:merge":
+        raise ConfigError(
+            "a merge key ('<<') hides where a value was set",
+            expected="keys of its own, or a file of a config group named in 'defaults'",
+            got="'<<'",
+            file=shown,
+            line=line,
+        )
+    if key.tag.startswith("tag:yaml.org,2002:") and key.tag != "tag:yaml.org,2002:str":
+        kind = key.tag.removeprefix("tag:yaml.org,2002:")
+        told = str(key.value) if isinstance(key, yaml.ScalarNode) else kind
+        raise ConfigError(
+            "a key is not text",
+            expected="a word, in quotes where YAML would read it as something else",
+            got=f"{told}, which YAML reads as {_READ_AS.get(kind, kind)}",
+            hint=f"write '{told}' in quotes",
+            file=shown,
+            line=line,
+        )
+
+
+def _refuse_number(node: yaml.ScalarNode, shown: str) -> None:
+    """A number that YAML versions read differently: 012 is 10 to one and 12 to another, 1:30 is 90 or text."""
+    if node.style is None and node.tag.endswith((":int", ":float")) and _AMBIGUOUS.match(node.value):
+        raise ConfigError(
+            f"'{node.value}' is read in different ways",
+            expected="a decimal number without leading zeros, or text in quotes",
+            got=f"'{node.value}', an octal or sexagesimal number to YAML 1.1",
+            hint="write a code or a time in quotes, a number without the zero",
+            file=shown,
+            line=node.start_mark.line + 1,
+        )
+
+
 def _lines(node: yaml.Node, path: KeyPath, shown: str) -> Iterator[tuple[KeyPath, int]]:
     line = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
             name, key_line = str(key.value), key.start_mark.line + 1
+            _refuse_key(key, shown)
             if name in seen:
                 raise ConfigError(
                     f"key '{name}' is given twice",
@@ -131,5 +181,7 @@ def _lines(node: yaml.Node, path: KeyPath, shown: str) -> Iterator[tuple[KeyPath
             file=shown,
             line=line,
         )
+    if isinstance(node, yaml.ScalarNode):
+        _refuse_number(node, shown)
     if node.tag is not None and not node.tag.startswith("tag:yaml.org,2002:"):
         raise ConfigError("YAML tags are refused", expected="plain data", got=f"'{node.tag}'", file=shown, line=line)

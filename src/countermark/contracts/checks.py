@@ -292,8 +292,6 @@ def _column_report(accepted: pa.Table, contract: Contract) -> dict[str, Any]:
             "type": promise.type,
             "missing": accepted.column(name).null_count,
             "distinct": len(pc.unique(pc.drop_null(accepted.column(name)))),
-            "unit": promise.unit,
-            "meaning": promise.meaning,
             "personal": promise.personal,
         }
         for name, promise in contract.columns.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from countermark.config.contract import ColumnContract
+from countermark.contracts.dates import parse_dates
 from countermark.contracts.instants import UTC, to_utc, zone_of
 from countermark.errors import ContractError
 
@@ -21,7 +23,9 @@ _INTEGER = r"^[+-]?\d{1,18}$"
 _DATE = r"^\d{4}-\d{2}-\d{2}$"
 _INSTANT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})?$"
 _ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
+_BLANKS = r"[\s\x{a0}\x{202f}]*"
 _LARGEST_EXACT = 2.0**53
+_LARGEST_INTEGER = 2**63 - 1
 
 
 def coerce(column: pa.ChunkedArray, promise: ColumnContract, *, name: str, time_zone: str, decimal: str) -> Coerced:
@@ -32,7 +36,7 @@ def coerce(column: pa.ChunkedArray, promise: ColumnContract, *, name: str, time_
         promise: The column's contract.
         name: Column name, for errors.
         time_zone: Zone of clock times without one.
-        decimal: Decimal mark of text numbers.
+        decimal: Decimal mark of text numbers, unless the contract has one for this column.
 
     Returns:
         The typed column (int64, double, string, bool, date32 or timestamp[us, UTC]) and a mask (n,) of
@@ -48,19 +52,23 @@ def coerce(column: pa.ChunkedArray, promise: ColumnContract, *, name: str, time_
         column = column.cast(pa.string())
     if pa.types.is_null(column.type):
         column = column.cast(pa.string())
+    decimal = promise.decimal or decimal
     match promise.type:
         case "number":
             _fits(column, name, promise.type, number=True)
-            return to_number(column, decimal)
+            return to_number(column, decimal, thousands=promise.thousands, signs=promise.signs)
         case "integer":
             _fits(column, name, promise.type, number=True)
-            return _to_integer(column, decimal)
+            return _to_integer(column, decimal, promise)
         case "text":
             _fits(column, name, promise.type, integer=True)
             return column.cast(pa.string()), np.zeros(len(column), dtype=bool)
         case "boolean":
             _fits(column, name, promise.type, integer=True, boolean=True)
             return _to_boolean(column)
+        case "date" if promise.format is not None:
+            _fits(column, name, f"date written as {promise.format}", integer=True)
+            return parse_dates(column.cast(pa.string()), promise.format, promise.period)
         case "date":
             _fits(column, name, promise.type, date=True)
             return _to_date(column, name, time_zone)
@@ -79,6 +87,7 @@ def _fits(
     kind = column.type
     fits = pa.types.is_string(kind)
     fits |= (number or integer) and pa.types.is_integer(kind)
+    fits |= integer and pa.types.is_decimal(kind) and kind.scale == 0
     fits |= number and (pa.types.is_floating(kind) or pa.types.is_decimal(kind))
     fits |= boolean and pa.types.is_boolean(kind)
     fits |= date and (pa.types.is_date32(kind) or (pa.types.is_timestamp(kind) and kind.tz is not None))
@@ -91,14 +100,23 @@ def _fits(
         )
 
 
-def to_number(column: pa.ChunkedArray, decimal: str = ".") -> Coerced:
-    """Numbers as float64; text is read by its decimal digits, NaN is null, infinity does not fit."""
+def to_number(
+    column: pa.ChunkedArray, decimal: str = ".", *, thousands: str | None = None, signs: Sequence[str] = ()
+) -> Coerced:
+    """Numbers as float64; text is read by its decimal digits, NaN is null, infinity does not fit.
+
+    Args:
+        column: Text or native numbers.
+        decimal: Decimal mark of text; a point is none where this is a comma.
+        thousands: Separator that may stand between groups of three digits.
+        signs: Signs that may stand before or after the digits.
+    """
     if pa.types.is_string(column.type):
-        text = pc.utf8_trim_whitespace(column)
+        text = _without_groups(_without_signs(pc.utf8_trim_whitespace(column), signs), thousands, decimal)
+        good = pc.fill_null(pc.match_substring_regex(text, _NUMBER.replace("\\.", f"\\{decimal}")), True)
+        text = pc.replace_substring_regex(pc.if_else(good, text, None), r"^\+", "")
         if decimal != ".":
             text = pc.replace_substring(text, decimal, ".")
-        good = pc.fill_null(pc.match_substring_regex(text, _NUMBER), True)
-        text = pc.replace_substring_regex(pc.if_else(good, text, None), r"^\+", "")
         numbers, failed = text.cast(pa.float64()), ~_mask(good)
     else:
         numbers, failed = column.cast(pa.float64(), safe=False), np.zeros(len(column), dtype=bool)
@@ -107,15 +125,38 @@ def to_number(column: pa.ChunkedArray, decimal: str = ".") -> Coerced:
     return pc.if_else(infinite, None, numbers), failed | _mask(infinite)
 
 
-def _to_integer(column: pa.ChunkedArray, decimal: str) -> Coerced:
+def _without_signs(text: pa.ChunkedArray, signs: Sequence[str]) -> pa.ChunkedArray:
+    for sign in signs:
+        quoted = rf"{_BLANKS}\Q{sign}\E"
+        text = pc.replace_substring_regex(text, rf"^([+-]?){quoted}{_BLANKS}", r"\1")
+        text = pc.replace_substring_regex(text, rf"{quoted}$", "")
+    return text
+
+
+def _without_groups(text: pa.ChunkedArray, thousands: str | None, decimal: str) -> pa.ChunkedArray:
+    """Text numbers without separators of thousands; those that are not in groups of three stay, and fit no number."""
+    if thousands is None:
+        return text
+    if thousands == " ":
+        text = pc.replace_substring_regex(text, r"[\x{a0}\x{202f}]", " ")
+    if thousands == "'":
+        text = pc.replace_substring(text, "\u2019", "'")
+    grouped = pc.match_substring_regex(text, rf"^[+-]?\d{{1,3}}(\Q{thousands}\E\d{{3}})+(\Q{decimal}\E\d*)?$")
+    return pc.if_else(pc.fill_null(grouped, False), pc.replace_substring(text, thousands, ""), text)
+
+
+def _to_integer(column: pa.ChunkedArray, decimal: str, promise: ColumnContract) -> Coerced:
     none = np.zeros(len(column), dtype=bool)
+    if pa.types.is_uint64(column.type):
+        beyond = pc.fill_null(pc.greater(column, pa.scalar(_LARGEST_INTEGER, pa.uint64())), False)
+        return pc.if_else(beyond, None, column).cast(pa.int64()), _mask(beyond)
     if pa.types.is_integer(column.type):
         return column.cast(pa.int64()), none
     if pa.types.is_string(column.type):
         text = pc.utf8_trim_whitespace(column)
         if pc.all(pc.match_substring_regex(text, _INTEGER), min_count=0).as_py():
             return pc.replace_substring_regex(text, r"^\+", "").cast(pa.int64()), none
-    numbers, failed = to_number(column, decimal)
+    numbers, failed = to_number(column, decimal, thousands=promise.thousands, signs=promise.signs)
     values = pc.fill_null(numbers, 0.0).to_numpy()
     broken = (values != np.floor(values)) | (np.abs(values) >= _LARGEST_EXACT)
     whole = pc.if_else(pa.array(broken), None, numbers)

@@ -18,6 +18,14 @@ from countermark.errors import SourceError
 
 _GZIP = b"\x1f\x8b"
 _BOM = "\ufeff"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_NOT_TEXT = {
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
+    b"PAR1": "a Parquet file",
+    b"%PDF": "a PDF",
+    b"SQLite format 3": "a SQLite database",
+}
+_DELIMITERS = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'"}
 
 
 def read_delimited(data: bytes, options: CsvOptions, *, file: Path | str) -> pa.Table:
@@ -34,7 +42,9 @@ def read_delimited(data: bytes, options: CsvOptions, *, file: Path | str) -> pa.
         SourceError: Damaged compression, wrong encoding, empty file, header only, duplicate column
             names, or a row with too few or too many fields (with its line).
     """
-    text = _decode(decompress(data, file), options, file)
+    plain = decompress(data, file)
+    _refuse_other_formats(plain, file)
+    text = _decode(plain, options, file)
     _refuse_unclosed_quote(text, options, file)
     names = _header(text, options, file)
     table = _parse(text, names, options, file)
@@ -68,6 +78,18 @@ def decompress(data: bytes, file: Path | str) -> bytes:
         raise SourceError("the gzip stream is damaged or cut short", file=file, hint="fetch the file again") from error
 
 
+def _refuse_other_formats(data: bytes, file: Path | str) -> None:
+    for start, what in _NOT_TEXT.items():
+        if data.startswith(start):
+            raise SourceError(
+                "the file is no delimited text",
+                expected="lines of text, or a source of another kind",
+                got=what,
+                hint="declare 'kind: parquet'" if start == b"PAR1" else "export it as CSV or Parquet",
+                file=file,
+            )
+
+
 def _decode(data: bytes, options: CsvOptions, file: Path | str) -> str:
     encoding = "utf-8" if options.encoding == "utf-8-sig" else options.encoding
     try:
@@ -76,8 +98,10 @@ def _decode(data: bytes, options: CsvOptions, file: Path | str) -> str:
         raise SourceError(
             "the file is not in the declared encoding",
             expected=options.encoding,
-            got=f"an undecodable byte at offset {error.start}",
-            hint="declare 'csv: {encoding: latin-1}', or export the file as UTF-8",
+            got="UTF-16" if data.startswith(_UTF16) else f"an undecodable byte at offset {error.start}",
+            hint="export the file as UTF-8"
+            if data.startswith(_UTF16)
+            else "declare 'csv: {encoding: latin-1}', or export the file as UTF-8",
             file=file,
             line=data.count(b"\n", 0, error.start) + 1,
         ) from error
@@ -115,6 +139,16 @@ def _refuse_unclosed_quote(text: str, options: CsvOptions, file: Path | str) -> 
 
 def _header(text: str, options: CsvOptions, file: Path | str) -> list[str]:
     cells = next(_reader(text, options))
+    other = next((mark for mark in _DELIMITERS if mark != options.delimiter and mark in "".join(cells)), None)
+    if len(cells) == 1 and other is not None:
+        raise SourceError(
+            "the file has one column, and its header holds another delimiter",
+            expected=f"columns separated by {_DELIMITERS.get(options.delimiter, repr(options.delimiter))}",
+            got=f"{_DELIMITERS[other]} in the header",
+            hint=f"declare 'csv: {{delimiter: \"{other.encode('unicode_escape').decode()}\"}}' in the source",
+            file=file,
+            line=1,
+        )
     names = [cell.strip() or f"column_{index}" for index, cell in enumerate(cells, start=1)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -52,17 +52,8 @@ def local_dates(column: pa.ChunkedArray, zone: ZoneInfo) -> pa.ChunkedArray:
 def utc_columns(table: pa.Table, zone_name: str) -> pa.Table:
     """Turn every timestamp column of a native table into UTC; clock times are read in ``zone_name``.
 
-    Raises:
-        SourceError: If columns come from several zones, or some with a zone and some without.
+    Whether columns of several zones may stand beside one another is for the contracts to say (``zones``).
     """
-    zones = {field.name: field.type.tz for field in table.schema if pa.types.is_timestamp(field.type)}
-    if len(set(zones.values())) > 1:
-        raise SourceError(
-            "timestamp columns of one table are in several time zones",
-            expected="one zone for all, or clock times without a zone",
-            got=", ".join(f"'{name}' in {tz or 'no zone'}" for name, tz in zones.items()),
-            hint="convert them to one zone in the export or the query",
-        )
     zone = zone_of(zone_name)
     for index, name in enumerate(table.column_names):
         kind = table.schema.field(name).type

@@ -20,6 +20,7 @@ from countermark.contracts.reshape import MAIN, control_totals, shaped
 from countermark.contracts.sql import check_query
 from countermark.contracts.tables import content_digest, read_table, write_table
 from countermark.contracts.wheel import default_cache, read_member
+from countermark.contracts.zones import clock_zones, mixed_zones
 from countermark.errors import SourceError
 from countermark.records.digest import pretty_json, sha256_hex
 
@@ -32,7 +33,8 @@ class Ingested:
 
     Attributes:
         tables: ``main`` and the unpivoted tables. Delimited files give text columns; types come from contracts.
-        manifest: Source identity, digests, row counts, control totals; plain JSON.
+        manifest: Source name, digests, row counts, control totals; plain JSON. Title, owner, licence and notes stay
+            in the spec: a word mended there reads nothing again.
     """
 
     tables: Mapping[str, pa.Table]
@@ -53,16 +55,13 @@ def ingest(source: Source, root: Path, cache: Path | None = None) -> Ingested:
     zone_of(source.time_zone)
     data, place = _bytes(source, root, default_cache() if cache is None else cache)
     digest = sha256_hex(data)
-    table = _parsed(source, data, place)
+    table, zones = _parsed(source, data, place)
     tables = {name: t.combine_chunks() for name, t in shaped(table, source).items()}
+    _refuse_nested(tables, place)
     options = source.csv if isinstance(source, WheelSource | CsvSource) else None
-    manifest = {
+    manifest: dict[str, Any] = {
         "name": source.name,
         "kind": source.kind,
-        "title": source.title,
-        "owner": source.owner,
-        "licence": source.licence,
-        "personal_data": source.personal_data,
         "synthetic": source.synthetic,
         "time_zone": source.time_zone,
         "currency": source.currency,
@@ -73,15 +72,16 @@ def ingest(source: Source, root: Path, cache: Path | None = None) -> Ingested:
         "row_key": source.row_key,
         "rename": dict(source.rename),
         "dropped": list(source.drop_columns),
-        "estimated_vintage": None
-        if source.estimated_vintage is None
-        else {"column": source.estimated_vintage.column, "note": source.estimated_vintage.note},
+        "estimated_vintage": None if source.estimated_vintage is None else source.estimated_vintage.column,
         "tables": {
             name: {"rows": t.num_rows, "columns": t.column_names, "content_digest": content_digest(t)}
             for name, t in tables.items()
         },
         "reconcile": control_totals(tables[MAIN], source.reconcile, options),
     }
+    mixed = mixed_zones(zones, tables, source)
+    if mixed:
+        manifest["zones"] = mixed
     return Ingested(tables=tables, manifest=manifest)
 
 
@@ -110,6 +110,28 @@ def write_ingested(ingested: Ingested, folder: Path) -> None:
         unfinished.replace(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _refuse_nested(tables: Mapping[str, pa.Table], place: Path | str) -> None:
+    """A list, a map or raw bytes is no value that a contract could judge."""
+    nested = {
+        field.name: str(field.type)
+        for table in tables.values()
+        for field in table.schema
+        if pa.types.is_nested(field.type) or _is_bytes(field.type)
+    }
+    if nested:
+        raise SourceError(
+            "columns of the file hold no single values",
+            expected="numbers, text, truth or dates",
+            got=", ".join(f"'{name}' of type {kind}" for name, kind in nested.items()),
+            hint=f"leave them out: 'drop_columns: [{', '.join(nested)}]' in the source, or flatten them in the export",
+            file=place,
+        )
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def _origin(source: Source) -> dict[str, str]:
@@ -165,9 +187,10 @@ def _read(path: Path, hint: str) -> bytes:
         ) from error
 
 
-def _parsed(source: Source, data: bytes, place: Path | str) -> pa.Table:
+def _parsed(source: Source, data: bytes, place: Path | str) -> tuple[pa.Table, dict[str, str | None]]:
+    """The table with UTC instants, and the zone of each timestamp column as it was read."""
     if isinstance(source, CsvSource) or (isinstance(source, WheelSource) and source.format != "parquet"):
-        return read_delimited(data, source.csv, file=place)
+        return read_delimited(data, source.csv, file=place), {}
     try:
         table = pq.read_table(io.BytesIO(data), use_threads=False)
     except (pa.ArrowException, OSError) as error:
@@ -177,7 +200,7 @@ def _parsed(source: Source, data: bytes, place: Path | str) -> pa.Table:
     names = table.column_names
     if len(set(names)) != len(names):
         raise SourceError("column names occur more than once", expected="a unique name for each column", file=place)
-    return utc_columns(table.replace_schema_metadata(None), source.time_zone)
+    return utc_columns(table.replace_schema_metadata(None), source.time_zone), clock_zones(table)
 
 
 def read_ingested(folder: Path) -> dict[str, pa.Table]:

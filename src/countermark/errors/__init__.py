@@ -114,15 +114,78 @@ class BuildError(CountermarkError):
     exit_code = 8
 
 
+class RegistryError(CountermarkError):
+    """A release, signature, tag or log entry is not what trust demands."""
+
+    exit_code = 9
+
+
+class LedgerError(CountermarkError):
+    """A ledger cannot be read, written or verified."""
+
+    exit_code = 10
+
+
+class ServingError(CountermarkError):
+    """The decision service cannot start, or refuses a request."""
+
+    exit_code = 11
+
+
+class RolloutError(CountermarkError):
+    """A rollout cannot start or go on as asked."""
+
+    exit_code = 12
+
+
+class ReplayError(CountermarkError):
+    """A past decision cannot be replayed, or does not replay to the same bits."""
+
+    exit_code = 13
+
+
+class MonitoringError(CountermarkError):
+    """Production evidence cannot be computed from what the ledger holds."""
+
+    exit_code = 14
+
+
+class ReviewError(CountermarkError):
+    """A weekly review cannot be prepared, recorded or signed."""
+
+    exit_code = 15
+
+
+class SimulationError(CountermarkError):
+    """A simulated life cannot be played, or a claim of it did not hold."""
+
+    exit_code = 16
+
+
+class FeatureStoreError(CountermarkError):
+    """Feature values cannot be stored, read or computed as declared."""
+
+    exit_code = 17
+
+
 __all__ = [
     "BuildError",
     "ConfigError",
     "ContractError",
     "CountermarkError",
     "EvidenceError",
+    "FeatureStoreError",
     "GuardError",
+    "LedgerError",
+    "MonitoringError",
+    "RegistryError",
+    "ReplayError",
     "ReportError",
+    "ReviewError",
+    "RolloutError",
     "ScorerError",
+    "ServingError",
+    "SimulationError",
     "SourceError",
     "StaleError",
     "TrainingError",

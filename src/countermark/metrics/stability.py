@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from countermark.errors import EvidenceError
 
@@ -93,8 +93,8 @@ def psi(expected: ArrayLike, actual: ArrayLike, *, level: float = 0.95) -> Psi:
     value = float(np.sort(parts).sum())
     scale = 1.0 / n + 1.0 / m
     df = bins - 1
-    critical = float(stats.chi2.ppf(level, df)) * scale if df else 0.0
-    p_value = float(stats.chi2.sf(value / scale, df)) if df else 1.0
+    critical = 2.0 * float(special.gammaincinv(df / 2.0, level)) * scale if df else 0.0
+    p_value = float(special.chdtrc(df, value / scale)) if df else 1.0
     noise = df * scale
     # A single bin still had two possible states, so a thin sample is thin there too.
     noisy = max(df, 1) * scale > NOISE_LIMIT
@@ -144,6 +144,8 @@ def ks_two_sample(first: ArrayLike, second: ArrayLike) -> KsTest:
     a, b = a[~np.isnan(a)], b[~np.isnan(b)]
     if a.size == 0 or b.size == 0:
         return KsTest(None, None, (a.size, b.size))
+    from scipy import stats  # the decision service imports this module and never needs so much of SciPy
+
     result = stats.ks_2samp(a, b, method="asymp")
     return KsTest(float(result.statistic), float(result.pvalue), (a.size, b.size))
 
@@ -200,11 +202,11 @@ def concentration_test(current: ArrayLike, initial: ArrayLike) -> Concentration:
     index_initial = 1.0 + float(np.log((cv_initial**2 + 1.0) / k) / np.log(k))
     # The largest CV is that of one full grade; CV beyond which T falls again lies well inside this grid.
     reachable = np.sqrt(k - 1) * np.arange(1, 2001) / 2000
-    attainable = float(stats.norm.sf(_concentration_z(reachable, cv_initial, k).max()))
+    attainable = float(special.ndtr(-_concentration_z(reachable, cv_initial, k).max()))
     if cv == 0.0:
         return Concentration(hhi, hhi_initial, index, index_initial, None, 1.0, attainable)
     z = float(_concentration_z(np.array([cv]), cv_initial, k)[0])
-    return Concentration(hhi, hhi_initial, index, index_initial, z, float(stats.norm.sf(z)), attainable)
+    return Concentration(hhi, hhi_initial, index, index_initial, z, float(special.ndtr(-z)), attainable)
 
 
 def _concentration_z(cv: NDArray[np.float64], cv_initial: float, k: int) -> NDArray[np.float64]:
@@ -289,7 +291,7 @@ def migration_z(counts: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.floa
             variance = (p_far * (1 - p_far) + p_near * (1 - p_near) + 2 * p_far * p_near) / n
             if variance > 0:
                 z[i, j] = (p_near - p_far) / np.sqrt(variance)
-    return z, np.asarray(stats.norm.cdf(z), dtype=np.float64)
+    return z, np.asarray(special.ndtr(z), dtype=np.float64)
 
 
 def _square(counts: ArrayLike) -> NDArray[np.float64]:
@@ -317,4 +319,6 @@ def rank_agreement(first: ArrayLike, second: ArrayLike) -> RankAgreement:
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.size < 2 or bool(np.all(a == a[0])) or bool(np.all(b == b[0])):
         return RankAgreement(None, None)
+    from scipy import stats
+
     return RankAgreement(float(stats.spearmanr(a, b).statistic), float(stats.kendalltau(a, b).statistic))

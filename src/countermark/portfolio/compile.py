@@ -10,21 +10,25 @@ from typing import Any
 import yaml
 
 from countermark.config.bank import Bank
-from countermark.config.load import Loaded, load_bank, load_model, model_names
+from countermark.config.load import Loaded, load_bank, model_names
+from countermark.config.operations import check_plans
 from countermark.config.semantics import SEMANTICS, library_versions
 from countermark.config.source import Source, SqlSource
 from countermark.config.spec import ModelSpec
+from countermark.config.wording import scores_part, without_words, wordless
 from countermark.errors import ConfigError, SourceError, StaleError
+from countermark.portfolio.checked import load_checked, refuse_stray_files
 from countermark.portfolio.dag import (
+    GROUPS,
     ORDERED,
     is_outside,
     model_dvc,
     model_stages,
     portfolio_dvc,
-    refuse_kind,
     source_dvc,
     source_files,
 )
+from countermark.portfolio.readable import refuse_unreadable
 from countermark.records.digest import digest_of
 
 HEADER = "# Written by 'countermark compile' from conf/. Edit conf/, not this file.\n"
@@ -50,16 +54,18 @@ def compile_bank(root: Path) -> Compiled:
 
     Raises:
         ConfigError: At the first mistake of any model.
+        GuardError: At the first input that a guard refuses by its declaration alone.
     """
     bank = load_bank(root)
+    refuse_stray_files(root)
     names = model_names(root)
-    models = {name: load_model(root, name) for name in names}
+    check_plans(root, names)
+    models = {name: load_checked(root, name) for name in names}
     files: dict[str, str] = {}
     sources: dict[str, tuple[Source, str]] = {}
     for name, loaded in models.items():
         spec = loaded.spec
-        refuse_kind(spec.kind, file=f"conf/model/{name}.yaml")
-        _check_one_source(sources, spec)
+        _check_one_source(root, sources, spec)
         files[f"models/{name}/params.yaml"] = _dump(model_params(spec, bank))
         files[f"models/{name}/dvc.yaml"] = _dump(model_dvc_file(root, loaded))
     for source_name, (source, _) in sorted(sources.items()):
@@ -67,6 +73,7 @@ def compile_bank(root: Path) -> Compiled:
         files[f"sources/{source_name}/params.yaml"] = _dump(
             {
                 "source": resolved,
+                "scores": without_words({"source": resolved})["source"],
                 "order": _order_digest(resolved),
                 "semantics": {"contracts": SEMANTICS["contracts"]},
                 "libraries": library_versions(_SOURCE_LIBRARIES),
@@ -98,13 +105,19 @@ def model_dvc_file(root: Path, loaded: Loaded) -> dict[str, Any]:
 
 
 def model_params(spec: ModelSpec, bank: Bank) -> dict[str, Any]:
-    """The content of models/NAME/params.yaml: the resolved spec and what its stages depend on."""
+    """The content of models/NAME/params.yaml: the resolved spec and what its stages depend on.
+
+    ``scores`` is the part of the spec that can change scores, without the words of people: what stages up to the scores
+    depend on, and what the results digest of a pack binds.
+    """
     stages = model_stages(spec)
     rooms = sorted({room for stage in stages for room in stage.rooms})
     libraries = {library for stage in stages for library in stage.libraries}
     resolved = spec.model_dump(mode="json")
     return {
         "spec": resolved,
+        "scores": scores_part(resolved),
+        GROUPS: without_words({"fairness": resolved["fairness"]})["fairness"],
         "order": {key: _order_digest(resolved[key]) for key in ORDERED},
         "bank": {"paper": bank.paper},
         "semantics": {room: SEMANTICS[room] for room in rooms},
@@ -136,7 +149,7 @@ def write(root: Path, compiled: Compiled) -> tuple[str, ...]:
     changed: list[str] = []
     for relative, text in compiled.files.items():
         path = root / relative
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        if not path.is_file() or path.read_bytes() != text.encode():
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(path.name + ".partial")
             partial.write_text(text, encoding="utf-8")
@@ -159,7 +172,7 @@ def check(root: Path, compiled: Compiled) -> None:
     stale = [
         relative
         for relative, text in compiled.files.items()
-        if not (root / relative).is_file() or (root / relative).read_text(encoding="utf-8") != text
+        if not (root / relative).is_file() or (root / relative).read_bytes() != text.encode()
     ]
     stale += _orphans(root, compiled)
     if stale:
@@ -177,14 +190,14 @@ def check_model(root: Path, name: str) -> Loaded:
     Raises:
         StaleError: params.yaml or dvc.yaml of the model is not what conf/ composes to.
     """
-    loaded = load_model(root, name)
+    loaded = load_checked(root, name)
     expected = {
         f"models/{name}/params.yaml": _dump(model_params(loaded.spec, load_bank(root))),
         f"models/{name}/dvc.yaml": _dump(model_dvc_file(root, loaded)),
     }
     for relative, text in expected.items():
         path = root / relative
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        if not path.is_file() or path.read_bytes() != text.encode():
             raise StaleError(
                 f"'{relative}' differs from what conf/ composes to",
                 expected="the file as 'countermark compile' writes it",
@@ -194,25 +207,58 @@ def check_model(root: Path, name: str) -> Loaded:
     return loaded
 
 
-def read_spec(root: Path, name: str) -> tuple[ModelSpec, dict[str, Any]]:
+def read_spec(root: Path, name: str, *, words: bool = True) -> tuple[ModelSpec, dict[str, Any]]:
     """The compiled spec of a model and the whole of its params.yaml.
 
+    Args:
+        root: The bank's root.
+        name: The model.
+        words: Whether the texts of people are there, or a dash for each.
+
     Raises:
-        StaleError: The model is not compiled.
+        StaleError: The model is not compiled, or its file was edited or merged by hand.
     """
     path = root / "models" / name / "params.yaml"
     if not path.is_file():
         raise StaleError(f"model '{name}' is not compiled", hint="run countermark compile", file=str(path))
-    params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return ModelSpec.model_validate(params["spec"]), params
+    try:
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+        spec = ModelSpec.model_validate(params["spec"])
+    except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
+        raise StaleError(
+            f"'models/{name}/params.yaml' is not what 'countermark compile' wrote",
+            expected="the file as it was compiled",
+            got=str(error).splitlines()[0],
+            hint="run countermark compile",
+            file=f"models/{name}/params.yaml",
+        ) from error
+    return spec if words else wordless(spec), params
 
 
 def check_files(root: Path, compiled: Compiled, names: Sequence[str]) -> None:
-    """Refuse to start a build whose data files are not there.
+    """Refuse to start a build whose data files are not there, or that this user may not run.
 
     Raises:
         SourceError: Naming the file and the key that declares it.
+        BuildError: Naming a file or folder of the bank that this user may not read or write.
     """
+    used = [compiled.models[name].spec.source for name in names]
+    refuse_unreadable(
+        root,
+        (
+            *(f"{folder}/{name}" for name in names for folder in ("models", "reports")),
+            *(f"{folder}/{source.name}" for source in used for folder in ("sources", "data/sources")),
+            ".dvc/tmp",
+        ),
+        (
+            *(file for source in used for file in source_files(source)),
+            ".dvc/config",
+            ".dvc/cache",
+            "dvc.yaml",
+            "dvc.lock",
+            ".",
+        ),
+    )
     for name in names:
         source = compiled.models[name].spec.source
         for file in source_files(source):
@@ -242,7 +288,7 @@ def source_of(compiled: Compiled, name: str) -> Source:
     return sources[name]
 
 
-def _check_one_source(sources: dict[str, tuple[Source, str]], spec: ModelSpec) -> None:
+def _check_one_source(root: Path, sources: dict[str, tuple[Source, str]], spec: ModelSpec) -> None:
     known = sources.setdefault(spec.source.name, (spec.source, spec.name))
     if known[0] != spec.source:
         raise ConfigError(
@@ -260,6 +306,13 @@ def _check_one_source(sources: dict[str, tuple[Source, str]], spec: ModelSpec) -
             file=f"conf/source/{spec.source.name}.yaml",
         )
     for file in source_files(spec.source):
+        if (root / file).is_dir():
+            raise ConfigError(
+                f"'path' of source '{spec.source.name}' is a folder",
+                expected="a file",
+                got=f"'{file}'",
+                file=f"conf/source/{spec.source.name}.yaml",
+            )
         if ".." in Path(file).parts:
             raise ConfigError(
                 f"source '{spec.source.name}' points outside the bank",

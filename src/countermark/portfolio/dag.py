@@ -7,7 +7,7 @@ from typing import Any
 
 from countermark.config.source import CsvSource, ParquetSource, Source, SqlSource
 from countermark.config.spec import ModelSpec
-from countermark.errors import ConfigError
+from countermark.config.wording import SCORE_KEYS
 
 OUT = "models/{model}/out"
 REPORT = "reports/{model}"
@@ -33,6 +33,7 @@ class Stage:
         rooms: Rooms whose semantics version the stage depends on.
         libraries: Numeric or typographic libraries whose version the stage depends on.
         effect: What a change of it means to a validator: ``scores``, ``evidence`` or ``document``.
+        words: Whether the stage sees the words of people; without, it depends on the wordless part of its keys.
     """
 
     name: str
@@ -42,16 +43,17 @@ class Stage:
     rooms: tuple[str, ...]
     libraries: tuple[str, ...]
     effect: str
+    words: bool = True
 
 
 ORDERED = (
-    "source", "contract", "table_contracts", "feature_views", "features", "learner", "tuning", "challenger", "fairness",
-    "decision", "policy",
+    "source", "contract", "table_contracts", "feature_views", "data", "features", "learner", "tuning", "challenger",
+    "fairness", "decision", "policy",
 )  # fmt: skip
 """Keys of the spec that hold mappings whose keys people choose, and whose order results may depend on."""
 
-EVIDENCED_KINDS = ("pd", "fraud", "aml", "propensity")
-"""Kinds whose outcome is an event: the evidence of this version judges events."""
+GROUPS = "protected"
+"""Key of params.yaml with the protected attributes without words: they change evidence and no score."""
 
 CHECKED = OUT + "/spec.checked"
 
@@ -65,15 +67,29 @@ STAGES: tuple[Stage, ...] = (
         ("contracts",),
         ("numpy", "pandas", "pandera", "pyarrow"),
         "scores",
+        words=False,
     ),
     Stage(
         "dataset",
         (CHECKED, OUT + "/accepted", OUT + "/contract.json"),
         (OUT + "/dataset.parquet", OUT + "/protected.parquet", OUT + "/dataset.json"),
-        ("name", "kind", "source", "data", "outcome", "features", "feature_views", "split", "fairness", "contract"),
+        (
+            "name",
+            "kind",
+            "source",
+            "data",
+            "outcome",
+            "features",
+            "feature_views",
+            "split",
+            "fairness",
+            "contract",
+            "table_contracts",
+        ),
         ("contracts", "features", "training"),
-        ("duckdb", "numpy", "pandas", "pyarrow"),
+        ("duckdb", "numba", "numpy", "pandas", "pyarrow"),
         "scores",
+        words=False,
     ),
     Stage(
         "train",
@@ -83,6 +99,7 @@ STAGES: tuple[Stage, ...] = (
         ("training", "scoring", "metrics"),
         ("catboost", "numba", "numpy", "optbinning", "optuna", "ortools", "pandas", "scikit-learn", "scipy"),
         "scores",
+        words=False,
     ),
     Stage(
         "challenge",
@@ -92,6 +109,7 @@ STAGES: tuple[Stage, ...] = (
         ("training", "scoring", "metrics"),
         ("catboost", "numba", "numpy", "optbinning", "ortools", "pandas", "scikit-learn", "scipy"),
         "evidence",
+        words=False,
     ),
     Stage(
         "score",
@@ -101,6 +119,22 @@ STAGES: tuple[Stage, ...] = (
         ("scoring",),
         ("numba", "numpy", "pyarrow"),
         "scores",
+        words=False,
+    ),
+    Stage(
+        "profile",
+        (
+            CHECKED,
+            OUT + "/dataset.parquet",
+            OUT + "/protected.parquet",
+            OUT + "/scorer.json",
+            OUT + "/scores.parquet",
+        ),
+        (OUT + "/profile.json",),
+        ("decision",),
+        ("metrics", "monitoring", "scoring"),
+        ("numba", "numpy", "pyarrow", "scipy"),
+        "evidence",
     ),
     Stage(
         "evidence",
@@ -169,22 +203,6 @@ STAGES: tuple[Stage, ...] = (
 )
 
 
-def refuse_kind(kind: str, *, file: str | None = None) -> None:
-    """Refuse a kind of model that no evidence can be computed for.
-
-    Raises:
-        ConfigError: For loss and exposure models, whose outcome is an amount.
-    """
-    if kind not in EVIDENCED_KINDS:
-        raise ConfigError(
-            f"a model of kind '{kind}' cannot be built by this version",
-            expected="one of: " + ", ".join(EVIDENCED_KINDS),
-            got=f"'{kind}'",
-            hint="its outcome is an amount, and the evidence for amounts is not part of this version",
-            file=file,
-        )
-
-
 def stage_named(name: str) -> Stage:
     """The stage of that name."""
     return next(stage for stage in STAGES if stage.name == name)
@@ -193,6 +211,17 @@ def stage_named(name: str) -> Stage:
 def ordered_keys(stage: Stage) -> tuple[str, ...]:
     """Keys of the spec whose inner order the stage may depend on: DVC compares mappings without their order."""
     return tuple(key for key in stage.params if key in ORDERED)
+
+
+def spec_param(stage: Stage, key: str) -> str:
+    """Where params.yaml holds what the stage may see of a key of the spec."""
+    if stage.words or key == "name":
+        return f"spec.{key}"
+    if key == "fairness":
+        return GROUPS
+    if key in SCORE_KEYS or key == "policy.seed":
+        return f"scores.{key}"
+    raise ValueError(f"stage '{stage.name}' sees no words and asks for '{key}', which has no wordless part")
 
 
 def fill(template: str, spec: ModelSpec) -> str:
@@ -237,14 +266,16 @@ def model_dvc(
     for stage in model_stages(spec):
         deps = [fill(dep, spec) for dep in stage.deps]
         if stage.name == "spec":
-            deps = [*sorted(conf_files), f"models/{spec.name}/params.yaml"]
+            deps = [*sorted(conf_files), f"conf/model/{spec.name}.md", f"models/{spec.name}/params.yaml"]
         if spec.challenger is None:
             deps = [dep for dep in deps if not dep.endswith("challenger.json")]
         if stage.name in ("evidence", "pack") and baseline is not None:
             deps.append(baseline)
         if not has_narrative:
             deps = [dep for dep in deps if not dep.endswith(".md")]
-        params = [f"spec.{key}" for key in stage.params] + [f"order.{key}" for key in ordered_keys(stage)]
+        params = [spec_param(stage, key) for key in stage.params if key != "*"] + [
+            f"order.{key}" for key in ordered_keys(stage)
+        ]
         if stage.params == ("*",):
             params = ["spec", "order"]
         params += [f"semantics.{room}" for room in stage.rooms]
@@ -257,6 +288,9 @@ def model_dvc(
             "deps": deps,
             "outs": [fill(out, spec) for out in stage.outs],
         }
+        if stage.name == "spec" and not has_narrative:
+            # DVC cannot wait for a file that is not there: the stage looks for it at every build.
+            stages[stage.name]["always_changed"] = True
         if params:
             stages[stage.name]["params"] = [{f"models/{spec.name}/params.yaml": params}]
     return {"stages": stages}
@@ -273,7 +307,7 @@ def source_dvc(source: Source) -> dict[str, Any]:
                 "params": [
                     {
                         f"sources/{source.name}/params.yaml": [
-                            "source",
+                            "scores",
                             "order",
                             "semantics.contracts",
                             "libraries.pandas",

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from countermark.config.bank import Bank
-from countermark.config.load import Loaded, load_bank, load_model, model_names
+from countermark.config.load import Loaded, load_bank, model_names
 from countermark.config.spec import ModelSpec
+from countermark.config.wording import without_words
 from countermark.config.yamlfile import parse_plain
-from countermark.errors import ConfigError
+from countermark.errors import BuildError, ConfigError
+from countermark.portfolio.checked import load_checked
 from countermark.portfolio.compile import model_dvc_file, model_params
-from countermark.portfolio.dag import model_stages
+from countermark.portfolio.dag import GROUPS, model_stages
 
 RUN_LOG = ".countermark/runs.jsonl"
 """Wall-clock figures of past stage runs, one JSON object a line. Never an input of a build, never in git."""
@@ -28,6 +32,8 @@ class StagePlan:
     """One stage of the plan.
 
     Attributes:
+        effect: What its change means to a validator: ``scores``, ``evidence`` or ``document``; of a stage that runs,
+            no more than what changed can touch.
         action: ``run`` (an input of its own changed), ``may run`` (an earlier stage runs; DVC skips it
             if that one's output comes out the same), ``fresh``.
         reasons: What changed, in words.
@@ -63,7 +69,15 @@ def plan_models(root: Path, names: tuple[str, ...]) -> tuple[ModelPlan, ...]:
         if name not in known:
             raise ConfigError(f"there is no model '{name}'", expected="one of: " + ", ".join(known), got=f"'{name}'")
     bank, history = load_bank(root), _history(root)
-    return tuple(_plan_model(root, load_model(root, name), bank, history) for name in names or known)
+    return tuple(_plan_model(root, load_checked(root, name), bank, history) for name in names or known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What differs from the recorded run, in words, and the most that it can touch."""
+
+    text: str
+    bound: str = "scores"
 
 
 def _plan_model(root: Path, loaded: Loaded, bank: Bank, history: Mapping[str, float]) -> ModelPlan:
@@ -75,14 +89,16 @@ def _plan_model(root: Path, loaded: Loaded, bank: Bank, history: Mapping[str, fl
     plans: list[StagePlan] = []
     for stage in model_stages(spec):
         entry = wanted[stage.name]
-        reasons = _changes(root, entry, lock.get(stage.name), params, produced)
+        changes = _changes(root, entry, lock.get(stage.name), params, produced)
+        reasons = tuple(change.text for change in changes)
         upstream = [produced[dep] for dep in entry["deps"] if dep in produced]
         moving = [name for name in upstream if any(p.name == name and p.action != "fresh" for p in plans)]
         action: Literal["run", "may run", "fresh"] = "run" if reasons else "may run" if moving else "fresh"
         if action == "may run":
             reasons = ("after " + ", ".join(dict.fromkeys(moving)),)
         produced.update(dict.fromkeys(entry["outs"], stage.name))
-        plans.append(StagePlan(stage.name, stage.effect, action, reasons, history.get(f"{spec.name}/{stage.name}")))
+        effect = _reached(stage.effect, changes)
+        plans.append(StagePlan(stage.name, effect, action, reasons, history.get(f"{spec.name}/{stage.name}")))
     return ModelPlan(spec.name, tuple(plans), _change_class(spec, plans, lock), _approvals(root, spec), _gaps(spec))
 
 
@@ -92,27 +108,48 @@ def _changes(
     locked: Mapping[str, Any] | None,
     params: Mapping[str, Any],
     produced: Mapping[str, str],
-) -> tuple[str, ...]:
+) -> tuple[_Change, ...]:
     if locked is None:
-        return ("never built",)
-    found: list[str] = []
+        return (_Change("never built"),)
+    found: list[_Change] = []
     if locked.get("cmd") != entry["cmd"]:
-        found.append("command changed")
+        found.append(_Change("command changed"))
     recorded = {dep["path"]: dep.get("md5") for dep in locked.get("deps", ())}
     for dep in entry["deps"]:
         if dep not in recorded:
-            found.append(f"new dependency {dep}")
+            found.append(_Change(f"new dependency {dep}"))
         elif dep not in produced and (root / dep).is_file() and _md5(root / dep) != recorded[dep]:
-            found.append(f"{dep} edited")
-    found += [f"{dep} no longer used" for dep in recorded if dep not in entry["deps"]]
+            found.append(_Change(f"{dep} edited"))
+    found += [_Change(f"{dep} no longer used") for dep in recorded if dep not in entry["deps"]]
     before: Mapping[str, Any] = next(iter(locked.get("params", {}).values()), {})
     for key in next(iter(entry.get("params", [{}])[0].values()), ()):
         now = _pick(params, key)
         if key not in before:
-            found.append(f"{key} is new")
+            found.append(_Change(f"{key} is new"))
         elif before[key] != now:
-            found.append(_difference(key, before[key], now))
+            found.append(_Change(_difference(key, before[key], now), _bound(key, before[key], now)))
     return tuple(found)
+
+
+def _bound(key: str, before: Any, now: Any) -> str:
+    """The most that a changed key can touch: words of people reach documents, groups of people reach evidence."""
+    top, _, below = key.partition(".")
+    if top == "spec" and _sense(below, before) == _sense(below, now):
+        return "document"
+    return "evidence" if top == GROUPS else "scores"
+
+
+def _sense(key: str, value: Any) -> Any:
+    """A part of the spec without words; the whole of it for the key ''."""
+    if not key:
+        return without_words(value)
+    return without_words({key: value}) if "." not in key else value
+
+
+def _reached(effect: str, changes: tuple[_Change, ...]) -> str:
+    """What a stage touches: its own effect, or less where nothing that changed can reach it."""
+    most = min((_EFFECT_ORDER.index(change.bound) for change in changes), default=0)
+    return _EFFECT_ORDER[max(most, _EFFECT_ORDER.index(effect))]
 
 
 def _difference(key: str, before: Any, now: Any) -> str:
@@ -131,7 +168,7 @@ def _leaves(key: str, before: Any, now: Any) -> list[str]:
             if before.get(k) != now.get(k)
             for leaf in _leaves(f"{key}.{k}", before.get(k), now.get(k))
         ]
-    return [f"{key.removeprefix('spec.')} {_short(before)} -> {_short(now)}"]
+    return [f"{key.removeprefix('spec.').removeprefix('scores.')} {_short(before)} -> {_short(now)}"]
 
 
 def _short(value: Any) -> str:
@@ -175,7 +212,7 @@ def _gaps(spec: ModelSpec) -> tuple[tuple[str, str], ...]:
         found.append(("C3", "label maturity is not judged: outcome.maturity.basis is 'none'"))
     if spec.challenger is None:
         found.append(("E5", "no challenger is declared"))
-    if spec.fairness is None and spec.purpose.natural_persons:
+    if spec.fairness is None and spec.purpose.natural_persons and not spec.is_amount:
         found.append(("F1-F3", "no protected attribute is available in the data"))
     return tuple(found)
 
@@ -183,8 +220,17 @@ def _gaps(spec: ModelSpec) -> tuple[tuple[str, str], ...]:
 def _lock(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    document = parse_plain(path.read_text(encoding="utf-8")) or {}
-    stages: dict[str, Any] = document.get("stages", {})
+    try:
+        document = parse_plain(path.read_text(encoding="utf-8")) or {}
+        stages: dict[str, Any] = document["stages"] if document else {}
+    except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
+        raise BuildError(
+            "a lock file of DVC cannot be read",
+            expected="the file as DVC wrote it",
+            got=str(error).splitlines()[0],
+            hint="if two branches were merged here, take one side whole ('git checkout --theirs') and build again",
+            file=path,
+        ) from error
     return stages
 
 

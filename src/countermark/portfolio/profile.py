@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -17,28 +15,33 @@ import pyarrow.compute as pc
 
 from countermark.config.source import CsvOptions
 from countermark.contracts.coercion import to_number
-from countermark.contracts.delimited import decompress, read_delimited
+from countermark.contracts.instants import utc_columns
 from countermark.contracts.tables import read_table
+from countermark.contracts.zones import clock_zones
 from countermark.errors import SourceError
+from countermark.portfolio.dialect import Dialect, read_stranger
+from countermark.portfolio.names import (
+    entity_rank,
+    named_outcomes,
+    observation_rank,
+    plain_name,
+    protected_attribute,
+    says_identifier,
+    says_personal,
+    says_row_key,
+    unique_names,
+)
+from countermark.portfolio.reading import ColumnType, Reading, plain_type, read_column
 
-ColumnType = Literal["integer", "number", "text", "boolean", "date"]
+__all__ = [
+    "MOST_LEVELS", "ColumnProfile", "FileProfile", "guess_outcome", "outcome_values", "plain_name", "profile_file",
+    "protected_attribute", "protected_bands", "unique_names",
+]  # fmt: skip
 
-_OUTCOME_WORDS = (
-    "default", "default_flag", "target", "outcome", "label", "y", "bad", "is_bad", "bad_flag", "loan_status",
-    "charged_off", "fraud", "is_fraud", "sar", "response", "responded", "converted", "churn",
-)  # fmt: skip
-_PROTECTED = {
-    "sex": "sex", "gender": "sex", "race": "race", "ethnicity": "ethnicity", "ethnic": "ethnicity", "age": "age",
-    "birth": "age", "marital": "marital_status", "marriage": "marital_status", "married": "marital_status",
-    "religion": "religion", "nationality": "nationality", "national_origin": "national_origin",
-    "disability": "disability", "pregnant": "pregnancy", "colour": "race", "color": "race",
-}  # fmt: skip
-_NULL_WORDS = ("", "NA", "N/A", "n/a", "nan", "NaN", "NULL", "null", "None", "#N/A", "?")
-_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?.*)?$"
-_COMMA_NUMBER = r"^[+-]?\d+(,\d+)?$"
-_MAX_LEVELS = 50
+MOST_LEVELS = 50
 _AGE_BANDS = (0.0, 25.0, 35.0, 45.0, 55.0, 65.0)
 _OLDEST = 125.0
+_PAIRS = (("1", "0"), ("yes", "no"), ("true", "false"), ("bad", "good"), ("y", "n"), ("t", "f"), ("1", "-1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,13 @@ class ColumnProfile:
 
     Attributes:
         name: Name in the file.
-        type: Type that every value fits.
+        type: Type that every value fits as it stands.
         missing: Rows without a value.
-        distinct: Different values.
+        distinct: Different values, as they are read.
         levels: Sorted values of a short text column.
         minimum: Smallest number, or None.
         maximum: Largest number, or None.
+        reading: How the contract has to read it: codes as text, periods as dates, numbers without their signs.
     """
 
     name: str
@@ -62,6 +66,7 @@ class ColumnProfile:
     levels: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    reading: Reading = field(default_factory=lambda: Reading("text"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +75,35 @@ class FileProfile:
 
     Attributes:
         null_values: Words that stand for a missing value and occur in the file.
+        dialect: How a delimited file is written, and what of it is a guess.
         entity: Column that names a customer who has several rows, or None.
         protected: Protected attribute by column name.
+        identifiers: Further columns that name a person, a contract or a place: no inputs.
+        table: Values as the build will read them.
+        zones: Time zone (None: none written) of native timestamp columns.
     """
 
     rows: int
     columns: tuple[ColumnProfile, ...]
     format: Literal["csv", "parquet"]
-    csv: CsvOptions
-    null_values: tuple[str, ...]
+    dialect: Dialect
     row_key: str | None
     entity: str | None
     time: str | None
-    protected: dict[str, str]
+    protected: Mapping[str, str]
+    identifiers: tuple[str, ...]
     table: pa.Table
+    zones: Mapping[str, str | None]
+
+    @property
+    def csv(self) -> CsvOptions:
+        """Options of a delimited file."""
+        return self.dialect.options
+
+    @property
+    def null_values(self) -> tuple[str, ...]:
+        """Words that stand for a missing value and occur in the file."""
+        return self.csv.null_values if self.format == "csv" else ()
 
     def column(self, name: str) -> ColumnProfile:
         """The profile of a column."""
@@ -94,97 +114,111 @@ def profile_file(path: Path) -> FileProfile:
     """Read a CSV or Parquet file and say what its columns look like.
 
     Raises:
-        SourceError: Unreadable, or neither CSV nor Parquet.
+        SourceError: Unreadable, neither CSV nor Parquet, without rows, or columns that no contract can read.
     """
     if not path.is_file():
         raise SourceError("no such file", file=path, hint="give the path of a .csv, .csv.gz or .parquet file")
-    options = CsvOptions()
-    if path.suffix == ".parquet":
-        table, form = read_table(path), "parquet"
-        nulls: tuple[str, ...] = ()
-    elif path.name.endswith((".csv", ".csv.gz", ".txt", ".tsv")):
+    lowered = path.name.lower()
+    form: Literal["csv", "parquet"] = "csv"
+    zones: Mapping[str, str | None] = {}
+    if lowered.endswith((".parquet", ".pq")):
+        raw, form = _parquet(path), "parquet"
+        table, zones = utc_columns(raw, "UTC"), clock_zones(raw)
+        dialect = Dialect(CsvOptions(), {}, ())
+    elif lowered.endswith((".csv", ".csv.gz", ".txt", ".tsv")):
         try:
             data = path.read_bytes()
         except PermissionError:
             raise SourceError("no permission to read this file", file=path, hint="check its mode and owner") from None
-        plain = decompress(data, path)
-        options = CsvOptions(delimiter=_delimiter(plain), encoding=_encoding(plain, path))
-        table, form = read_delimited(data, options, file=path), "csv"
-        nulls = _null_words(table)
-        options = options.model_copy(update={"null_values": nulls, "decimal": _decimal(table, options.delimiter)})
-        table = _points(read_delimited(data, options, file=path), options.decimal)
+        table, dialect = read_stranger(data, path)
     else:
         raise SourceError(
-            "unknown file type", expected="a name that ends in .csv, .csv.gz or .parquet", got=path.suffix, file=path
+            "unknown file type",
+            expected="a name that ends in .csv, .csv.gz or .parquet",
+            got=path.suffix,
+            hint="save a spreadsheet as CSV",
+            file=path,
         )
-    columns = tuple(_column(name, table.column(name)) for name in table.column_names)
+    read = {name: _column(name, table.column(name), dialect.options.decimal) for name in table.column_names}
+    profile = _profile(form, dialect, tuple(c for c, _ in read.values()), {n: v for n, (_, v) in read.items()})
+    return replace(profile, zones=zones)
+
+
+def _profile(
+    form: Literal["csv", "parquet"],
+    dialect: Dialect,
+    columns: tuple[ColumnProfile, ...],
+    values: dict[str, pa.ChunkedArray],
+) -> FileProfile:
+    table = pa.table(values)
+    protected = {
+        c.name: found
+        for c in columns
+        if (found := protected_attribute(c.name)) is not None and c.missing < table.num_rows
+    }
+    row_key = _row_key(columns, table.num_rows)
+    entity = _entity(columns, table.num_rows)
     return FileProfile(
         rows=table.num_rows,
         columns=columns,
-        format="parquet" if form == "parquet" else "csv",
-        csv=options,
-        null_values=nulls,
-        row_key=_row_key(columns, table.num_rows),
-        entity=_entity(columns, table.num_rows),
-        time=next((c.name for c in columns if c.type == "date" and c.missing == 0), None),
-        protected={c.name: found for c in columns if (found := protected_attribute(c.name)) is not None},
+        format=form,
+        dialect=dialect,
+        row_key=row_key,
+        entity=entity,
+        time=_time(columns, protected),
+        protected=protected,
+        identifiers=tuple(
+            c.name for c in columns if c.name not in (row_key, entity, *protected) and _identifies(c, table.num_rows)
+        ),
         table=table,
+        zones={},
     )
 
 
-def guess_outcome(profile: FileProfile) -> str | None:
-    """The column that is most likely the outcome: a known word with two values, else None."""
-    by_name = {plain_name(column.name): column for column in profile.columns}
-    for word in _OUTCOME_WORDS:
-        column = by_name.get(word)
-        if column is not None and column.missing < profile.rows and column.distinct >= 2:
-            return column.name
-    return None
+def _parquet(path: Path) -> pa.Table:
+    table = read_table(path)
+    if table.num_rows == 0:
+        raise SourceError("the file has no rows", expected="at least one row", got="0 rows", file=path)
+    names = table.column_names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SourceError(
+            "column names occur more than once",
+            expected="a unique name for each column",
+            got=", ".join(f"'{name}'" for name in twice),
+            file=path,
+        )
+    return pa.table({name: _plain_values(name, table.column(name)) for name in names})
+
+
+def guess_outcome(profile: FileProfile, kind: str = "pd") -> str | None:
+    """The column that is most likely the outcome: a word known for the kind with two values or more, else None."""
+    named = named_outcomes([column.name for column in profile.columns], kind)
+    return next((name for name in named if profile.column(name).distinct >= 2), None)
 
 
 def outcome_values(profile: FileProfile, name: str) -> tuple[Any, Any] | None:
     """(positive, negative) values of a two-valued outcome: 1/0 or the rarer one as positive; None if not two."""
-    column = profile.column(name)
-    if column.distinct != 2:
+    counts = value_counts(profile, name)
+    if len(counts) != 2:
         return None
-    counts: dict[Any, int] = {}
-    for value in profile.table.column(name).drop_null().to_pylist():
-        if not isinstance(value, float) or math.isfinite(value):
-            typed = _typed(value, column.type)
-            counts[typed] = counts.get(typed, 0) + 1
     values = sorted(counts, key=lambda value: (counts[value], str(value)))
-    for positive, negative in ((1, 0), ("yes", "no"), ("true", "false"), ("bad", "good"), ("y", "n")):
-        lowered = [str(v).lower().removesuffix(".0") for v in values]
-        if sorted(lowered) == sorted((str(positive), str(negative))):
-            order = lowered.index(str(positive))
+    lowered = [str(value).strip().lower() for value in values]
+    for positive, negative in _PAIRS:
+        if sorted(lowered) == sorted((positive, negative)):
+            order = lowered.index(positive)
             return values[order], values[1 - order]
     return values[0], values[1]
 
 
-def plain_name(text: str) -> str:
-    """A lower-case identifier for an odd column name: letters, digits and single underscores."""
-    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^a-z0-9]+", "_", ascii_text.lower()).strip("_")
-    if not name:
-        name = "column"
-    return name if name[0].isalpha() else f"c_{name}"
+def value_counts(profile: FileProfile, name: str) -> dict[Any, int]:
+    """Rows by value of a column, missing ones left out; a whole number is an int."""
+    counted = pc.value_counts(profile.table.column(name).drop_null()).to_pylist()
+    return {_whole(item["values"]): item["counts"] for item in counted}
 
 
-def unique_names(columns: Sequence[str]) -> dict[str, str]:
-    """Plain name of every column, made unique with a number where two collide."""
-    taken: dict[str, str] = {}
-    for column in columns:
-        name, base, count = plain_name(column), plain_name(column), 2
-        while name in taken.values():
-            name, count = f"{base}_{count}", count + 1
-        taken[column] = name
-    return taken
-
-
-def protected_attribute(column: str) -> str | None:
-    """The protected attribute that a column name speaks of, or None."""
-    words = plain_name(column).split("_")
-    return next((meaning for word, meaning in _PROTECTED.items() if word in words), None)
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def protected_bands(profile: FileProfile, name: str) -> tuple[float, ...]:
@@ -208,140 +242,80 @@ def _plain_values(name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
         values = values.cast(values.type.value_type)
     if pa.types.is_null(values.type) or pa.types.is_large_string(values.type) or pa.types.is_string_view(values.type):
         values = values.cast(pa.string())
-    if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
+    kind = values.type
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind):
         raise SourceError(
             f"column '{name}' holds no plain values",
             expected="numbers, text, booleans or dates",
-            got=str(values.type),
+            got=str(kind),
             hint="leave the column out of the file, or spread it over plain columns",
         )
+    if pa.types.is_floating(kind):
+        values = pc.if_else(pc.is_finite(values), values, None)
     return values
 
 
-def _column(name: str, values: pa.ChunkedArray) -> ColumnProfile:
-    values = _plain_values(name, values)
-    if pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_finite(values), values, None)
-    missing = values.null_count
-    present = values.drop_null()
-    distinct = int(pc.count_distinct(present).as_py())
-    kind = _type(present)
-    if kind in ("integer", "number"):
-        numbers = np.asarray(to_number(present)[0].drop_null().to_numpy(), dtype=np.float64)
-        if kind == "number" or not pa.types.is_integer(present.type):
-            distinct = int(np.unique(numbers).size) if numbers.size else 0  # '1', '01' and '1.0' are one number
-        low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (None, None)
-        return ColumnProfile(name, kind, missing, distinct, (), low, high)
+def _column(name: str, values: pa.ChunkedArray, decimal: str) -> tuple[ColumnProfile, pa.ChunkedArray]:
+    reading, typed = read_column(name, values, decimal)
+    present = typed.drop_null()
+    unique = pc.unique(present)
+    low: float | None = None
+    high: float | None = None
+    if reading.is_number and len(present):
+        bounds = pc.min_max(present).as_py()
+        low, high = float(bounds["min"]), float(bounds["max"])
     levels: tuple[str, ...] = ()
-    if kind in ("text", "boolean") and distinct <= _MAX_LEVELS:
-        levels = tuple(sorted(str(v) for v in pc.unique(present).to_pylist()))
-    return ColumnProfile(name, kind, missing, distinct, levels)
-
-
-def _type(present: pa.ChunkedArray) -> ColumnType:
-    if len(present) == 0:
-        return "text"
-    if pa.types.is_boolean(present.type):
-        return "boolean"
-    if pa.types.is_integer(present.type):
-        return "integer"
-    if pa.types.is_floating(present.type) or pa.types.is_decimal(present.type):
-        return "number"
-    if pa.types.is_date(present.type) or pa.types.is_timestamp(present.type):
-        return "date"
-    text = present.cast(pa.string())
-    if pc.all(pc.match_substring_regex(text, r"^[+-]?\d{1,15}$")).as_py():
-        return "integer"
-    if pc.all(pc.match_substring_regex(text, r"^[+-]?\d+$")).as_py():
-        return "text"  # more digits than a double holds: an account number, not a quantity
-    if pc.all(pc.match_substring_regex(text, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")).as_py():
-        return "number"
-    if pc.all(pc.match_substring_regex(text, _DATE)).as_py():
-        return "date"
-    if pc.all(pc.match_substring_regex(text, r"^(?i:true|false)$")).as_py():
-        return "boolean"
-    return "text"
-
-
-def _typed(value: Any, kind: ColumnType) -> Any:
-    if kind == "integer":
-        return int(value)
-    if kind == "number":
-        number = float(value)
-        return int(number) if number.is_integer() else number
-    if kind == "boolean":
-        return value if isinstance(value, bool) else str(value).lower() == "true"
-    return str(value)
+    if reading.type in ("text", "boolean") and len(unique) <= MOST_LEVELS:
+        levels = tuple(sorted(str(v) for v in unique.to_pylist()))
+    plain = plain_type(values.drop_null(), reading.decimal or decimal)
+    return ColumnProfile(name, plain, typed.null_count, len(unique), levels, low, high, reading), typed
 
 
 def _row_key(columns: tuple[ColumnProfile, ...], rows: int) -> str | None:
-    whole = [c for c in columns if c.distinct == rows and c.missing == 0 and c.type in ("integer", "text")]
-    named = [c.name for c in whole if re.search(r"(^|_)(id|key|no|number|nr)$", plain_name(c.name)) or "#" in c.name]
+    whole = [c for c in columns if c.distinct == rows and c.missing == 0 and c.reading.type in ("integer", "text")]
+    named = [c.name for c in whole if says_row_key(c.name)]
     if named:
         return named[0]
-    return columns[0].name if columns and columns[0] in whole else None
+    first = columns[0] if columns and columns[0] in whole else None
+    if first is None or (first.reading.type == "integer" and not _counts_on(first, rows)):
+        return None  # different amounts are different without being a key; a key of numbers counts on
+    return first.name
 
 
 def _entity(columns: tuple[ColumnProfile, ...], rows: int) -> str | None:
     """A column named like a customer or an id that repeats, and takes too many values to be a category."""
-    for column in columns:
-        name = plain_name(column.name)
-        named = re.search(r"(^|_)(id|customer|cust|client|account|acct|borrower|obligor|card|household)($|_)", name)
-        repeats = _MAX_LEVELS < column.distinct < rows and column.distinct > rows // 50
-        if named and repeats and column.missing == 0 and column.type in ("integer", "text"):
-            return column.name
-    return None
+    ranked = [
+        (rank, place, column.name)
+        for place, column in enumerate(columns)
+        if (rank := entity_rank(column.name)) is not None
+        and MOST_LEVELS < column.distinct < rows
+        and column.distinct > rows // 50
+        and column.missing == 0
+        and column.reading.type in ("integer", "text")
+    ]
+    return min(ranked)[2] if ranked else None
 
 
-def _null_words(table: pa.Table) -> tuple[str, ...]:
-    words = pa.array(_NULL_WORDS[1:], type=pa.string())
-    found: set[str] = set()
-    for column in table.columns:
-        unique = pc.unique(column)
-        found.update(unique.filter(pc.is_in(unique, value_set=words)).to_pylist())
-    return ("", *(word for word in _NULL_WORDS[1:] if word in found))
+def _time(columns: tuple[ColumnProfile, ...], protected: Mapping[str, str]) -> str | None:
+    """The whole date column whose name fits the date of observation best, never one that is known only later."""
+    ranked = [
+        (observation_rank(c.name), place, c.name)
+        for place, c in enumerate(columns)
+        if c.reading.type == "date" and c.missing == 0 and c.name not in protected
+    ]
+    return min(ranked)[2] if ranked and min(ranked)[0] < 2 else None
 
 
-def _decimal(table: pa.Table, delimiter: str) -> Literal[".", ","]:
-    """The decimal mark: a comma where a column holds nothing but numbers with one, in a file cut by another sign."""
-    if delimiter == ",":
-        return "."
-    commas = (_all_match(column, _COMMA_NUMBER) and not _all_match(column, r"^[+-]?\d+$") for column in table.columns)
-    return "," if any(commas) else "."
+def _counts_on(column: ColumnProfile, rows: int) -> bool:
+    """Whole numbers, one a row, without a gap."""
+    low, high = column.minimum, column.maximum
+    if column.reading.type != "integer" or low is None or high is None:
+        return False
+    return column.distinct == rows and column.missing == 0 and high - low == rows - 1
 
 
-def _points(table: pa.Table, decimal: str) -> pa.Table:
-    """The table with decimal points, for looking at; the build reads the file with its declared decimal mark."""
-    if decimal == ".":
-        return table
-    columns = {
-        name: pc.replace_substring(table.column(name), ",", ".")
-        if _all_match(table.column(name), _COMMA_NUMBER)
-        else table.column(name)
-        for name in table.column_names
-    }
-    return pa.table(columns)
-
-
-def _all_match(column: pa.ChunkedArray, pattern: str) -> bool:
-    present = column.drop_null()
-    return len(present) > 0 and bool(pc.all(pc.match_substring_regex(present, pattern)).as_py())
-
-
-def _delimiter(data: bytes) -> str:
-    first = data.split(b"\n", 1)[0].decode("utf-8", "replace")
-    return max((",", ";", "\t", "|"), key=first.count)
-
-
-def _encoding(data: bytes, path: Path) -> Literal["utf-8", "utf-8-sig", "latin-1"]:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise SourceError(
-            "the file is UTF-16 text", expected="UTF-8 or Latin-1 text", file=path, hint="export it again as UTF-8"
-        )
-    if data.startswith(b"\xef\xbb\xbf"):
-        return "utf-8-sig"
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return "latin-1"
-    return "utf-8"
+def _identifies(column: ColumnProfile, rows: int) -> bool:
+    """Names a person, counts the rows, or is a code with too many values for a category."""
+    many = column.distinct > MOST_LEVELS
+    coded = column.reading.code or (column.reading.type == "text" and says_identifier(column.name))
+    return says_personal(column.name) or (coded and many) or (many and _counts_on(column, rows))

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from countermark.config.policy import AMOUNT_KINDS
 from countermark.errors import ConfigError
 from countermark.features.groups import band_names
-from countermark.portfolio.dag import refuse_kind
-from countermark.portfolio.profile import (
-    ColumnProfile,
-    FileProfile,
-    guess_outcome,
-    outcome_values,
-    plain_name,
-    profile_file,
-    protected_attribute,
-    protected_bands,
-    unique_names,
-)
+from countermark.portfolio.doubts import columns_left_out, file_questions, value_questions
+from countermark.portfolio.names import protected_attribute, says_personal, shown_name, unique_names
+from countermark.portfolio.profile import ColumnProfile, FileProfile, profile_file, protected_bands
+from countermark.portfolio.target import Target, find_target
+from countermark.portfolio.watching import monitor_plan
+from countermark.portfolio.yaml_text import yaml_text
 from countermark.records.digest import file_digest
 
 _SMALL = 2000
-_WRITTEN = (("model", ".yaml"), ("source", ".yaml"), ("contract", ".yaml"), ("decision", ".yaml"), ("model", ".md"))
+_FEWEST_TO_TUNE = 60
+_FEWEST_ROWS = 2
+_WRITTEN = (
+    ("model", ".yaml"), ("source", ".yaml"), ("contract", ".yaml"), ("decision", ".yaml"), ("monitor", ".yaml"),
+    ("model", ".md"),
+)  # fmt: skip
 _OPEN = "Unanswered"
 
 
@@ -47,13 +47,18 @@ class Scaffold:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the command was asked for."""
+    """What the command was asked for.
+
+    Attributes:
+        events: Values of the outcome that are events; empty where the file has to tell.
+    """
 
     name: str
     kind: str
     data: Path
     outcome: str | None
     as_of: str | None
+    events: tuple[str, ...] = ()
 
 
 def scaffold_model(root: Path, request: Request, narrative: Mapping[str, str]) -> Scaffold:
@@ -65,7 +70,8 @@ def scaffold_model(root: Path, request: Request, narrative: Mapping[str, str]) -
         narrative: Question by key, for conf/model/NAME.md.
 
     Raises:
-        ConfigError: The model exists, or the outcome cannot be told.
+        ConfigError: The model exists, the outcome or its events cannot be told, the as-of date is no date or lies
+            before the newest observation, or no column is left as an input.
         SourceError: The file cannot be read.
     """
     for group, ending in _WRITTEN:
@@ -74,19 +80,47 @@ def scaffold_model(root: Path, request: Request, narrative: Mapping[str, str]) -
             raise ConfigError(
                 f"'{relative}' exists already", expected="a new name", hint="choose another name", file=relative
             )
-    refuse_kind(request.kind)
     profile = profile_file(request.data)
-    outcome = _outcome(profile, request)
-    as_of = request.as_of or _as_of(profile, request.data)
+    if profile.rows < _FEWEST_ROWS:
+        raise ConfigError(
+            "the file has one row",
+            expected="rows with an event and rows without, to develop on and to test with",
+            got="1 row",
+            hint="check that the extract is complete",
+            file=request.data,
+        )
+    target = find_target(profile, request.kind, request.outcome, request.events, request.data)
+    as_of = _as_of(profile, request)
     names = unique_names([c.name for c in profile.columns])
-    plan = _Plan(request, profile, outcome, names, as_of, _data_path(root, request.data))
+    unusable = _other_zones(profile) | _later_dates(profile, as_of)
+    left_out = columns_left_out(profile, target, unusable)
+    plan = _Plan(request, profile, target, names, as_of, unusable, left_out)
+    if not plan.features():
+        raise ConfigError(
+            "no column is left as an input",
+            expected="a column that is no key, outcome, date or protected attribute, and takes two values or more",
+            got="; ".join(f"'{shown_name(name)}': {reason}" for name, reason in left_out.items())[:600] or "none",
+            hint="look at the file, or say which column is the outcome: --outcome COLUMN",
+            file=request.data,
+        )
+    path = _data_path(root, request.data)
     files = {
-        f"conf/source/{request.name}.yaml": _text(plan.source(), "Where the data comes from."),
-        f"conf/contract/{request.name}.yaml": _text(plan.contract(), "What every column was seen to be: tighten it."),
-        f"conf/decision/{request.name}.yaml": _text(plan.decision(), "Cut-off and reason texts, versioned apart."),
-        f"conf/model/{request.name}.yaml": _text(plan.model(), "The model. Answer every 'Unanswered'."),
-        f"conf/model/{request.name}.md": _narrative(request.name, narrative),
+        f"conf/source/{request.name}.yaml": yaml_text(plan.source(path), "Where the data comes from."),
+        f"conf/contract/{request.name}.yaml": yaml_text(
+            plan.contract(), "What every column was seen to be: tighten it."
+        ),
     }
+    if not plan.is_amount:
+        files[f"conf/decision/{request.name}.yaml"] = yaml_text(
+            plan.decision(), "Cut-off and reason texts, versioned apart."
+        )
+        files[f"conf/monitor/{request.name}.yaml"] = yaml_text(
+            monitor_plan(request.name, request.kind, _OPEN), "What is watched in production, and when a label is final."
+        )
+    files[f"conf/model/{request.name}.yaml"] = yaml_text(
+        plan.model(), "The model. Answer every 'Unanswered'.", plan.questions()
+    )
+    files[f"conf/model/{request.name}.md"] = _narrative(request.name, narrative)
     return Scaffold(files, plan.questions())
 
 
@@ -94,24 +128,29 @@ def scaffold_model(root: Path, request: Request, narrative: Mapping[str, str]) -
 class _Plan:
     request: Request
     profile: FileProfile
-    outcome: str
+    target: Target
     names: Mapping[str, str]
     as_of: str
-    path: str
+    unusable: Mapping[str, str]
+    left_out: Mapping[str, str]
 
-    def source(self) -> dict[str, Any]:
+    @property
+    def is_amount(self) -> bool:
+        return self.request.kind in AMOUNT_KINDS
+
+    def source(self, path: str) -> dict[str, Any]:
         profile, name = self.profile, self.request.name
         document: dict[str, Any] = {
             "kind": profile.format,
             "name": name,
-            "title": f"{_OPEN}: what is in {Path(self.path).name}?",
+            "title": f"{_OPEN}: what is in {Path(path).name}?",
             "owner": _OPEN,
             "licence": _OPEN,
             "personal_data": _OPEN,
             "time_zone": "UTC",
             "currency": "none",
             "as_of": self.as_of,
-            "path": self.path,
+            "path": path,
             "sha256": file_digest(self.request.data),
         }
         if profile.row_key is not None:
@@ -123,10 +162,11 @@ class _Plan:
                 "encoding": options.encoding,
                 "null_values": list(profile.null_values),
                 **({"decimal": ","} if options.decimal == "," else {}),
+                **({"strip": True} if options.strip else {}),
             }
-        empty = [self.names[c.name] for c in profile.columns if c.missing == profile.rows]
-        if empty:
-            document["drop_columns"] = empty
+        dropped = [self.names[c.name] for c in profile.columns if self._dropped(c)]
+        if dropped:
+            document["drop_columns"] = dropped
         renamed = {old: new for old, new in self.names.items() if old != new}
         if renamed:
             document["rename"] = renamed
@@ -135,30 +175,30 @@ class _Plan:
     def contract(self) -> dict[str, Any]:
         return {
             "name": self.request.name,
-            "columns": {
-                self.names[c.name]: _promise(c, self) for c in self.profile.columns if c.missing < self.profile.rows
-            },
+            "columns": {self.names[c.name]: _promise(c, self) for c in self.profile.columns if not self._dropped(c)},
             "rows_min": max(1, self.profile.rows // 2),
             "tolerance": 0.0,
         }
 
+    def _dropped(self, column: ColumnProfile) -> bool:
+        """Nothing in it, or dates that no contract can promise beside the others."""
+        return column.missing == self.profile.rows or column.name in self.unusable
+
     def features(self) -> dict[str, ColumnProfile]:
-        """Columns that can be inputs: not key, outcome, date, protected, constant, or free text."""
+        """Columns that can be inputs, by their new names."""
         profile = self.profile
-        barred = {self.outcome, profile.row_key, profile.entity, *profile.protected}
-        found: dict[str, ColumnProfile] = {}
-        for column in profile.columns:
-            free_text = column.type == "text" and (not column.levels or column.distinct > 0.5 * profile.rows)
-            if column.name in barred or column.type == "date" or column.distinct < 2 or free_text:
-                continue
-            found[self.names[column.name]] = column
-        return found
+        barred = {self.target.column, profile.row_key, profile.entity, profile.time, *profile.protected}
+        return {
+            self.names[column.name]: column
+            for column in profile.columns
+            if column.name not in barred and column.name not in self.left_out
+        }
 
     def decision(self) -> dict[str, Any]:
         return {
             "name": self.request.name,
             "version": "1.0.0",
-            "cutoff": self._event_rate(),
+            "cutoff": self.target.rate,
             "cutoff_rationale": f"{_OPEN}: proposed at the outcome rate of the file",
             "reasons": {
                 f"R{index:02d}": {"text": f"{_OPEN}: reason text for {name}", "features": [name]}
@@ -167,18 +207,9 @@ class _Plan:
         }
 
     def model(self) -> dict[str, Any]:
-        request, profile = self.request, self.profile
-        small = profile.rows < _SMALL
+        request, small = self.request, self.profile.rows < _SMALL
         document: dict[str, Any] = {
-            "defaults": [
-                {"/source@source": request.name},
-                {"/contract@contract": request.name},
-                {"/decision@decision": request.name},
-                {"/policy@policy": "standard"},
-                {"/learner@learner": "catboost"},
-                {"/learner@challenger.learner": "scorecard"},
-                "_self_",
-            ],
+            "defaults": self._defaults(),
             "name": request.name,
             "title": f"{_OPEN}: title of {request.name}",
             "kind": request.kind,
@@ -197,66 +228,84 @@ class _Plan:
                 "affected": f"{_OPEN}: who is affected?",
                 "automated": False,
                 "natural_persons": True,
-                "can_decline": True,
+                "can_decline": not self.is_amount,
             },
             "data": self._data(),
             "outcome": self._outcome(),
             "split": self._split(),
             "learner": {"iterations": 100 if small else 200, "depth": 4},
-            "tuning": {
-                "trials": 5,
-                "seed": 7,
-                "folds": 3,
-                "metric": "auc",
-                "space": {
-                    "depth": {"kind": "int", "low": 3, "high": 6},
-                    "learning_rate": {"kind": "float", "low": 0.02, "high": 0.2, "log": True},
-                },
-            },
-            "calibration": {"method": "platt"},
-            "grades": {"scale": {"kind": "quantile", "count": 5 if small else 7}},
-            "challenger": {"why": "The simplest acceptable model: a points scorecard."},
         }
+        if self._can_tune():
+            document["tuning"] = self._tuning()
+        if not self.is_amount:
+            document["calibration"] = {"method": "platt"}
+        document["grades"] = {"scale": {"kind": "quantile", "count": 5 if small else 7}}
+        simple = "a ridge regression" if self.is_amount else "a points scorecard"
+        document["challenger"] = {"why": f"The simplest acceptable model: {simple}."}
         document["features"] = {name: _feature(column) for name, column in self.features().items()}
         fairness = self._fairness()
         if fairness:
             document["fairness"] = fairness
         return document
 
+    def _defaults(self) -> list[Any]:
+        name = self.request.name
+        return [
+            {"/source@source": name},
+            {"/contract@contract": name},
+            *([] if self.is_amount else [{"/decision@decision": name}]),
+            {"/policy@policy": "standard"},
+            {"/learner@learner": "catboost"},
+            {"/learner@challenger.learner": "logistic" if self.is_amount else "scorecard"},
+            "_self_",
+        ]
+
+    def _can_tune(self) -> bool:
+        """Whether every fold of the development sample gets some rows of both classes."""
+        return (self.target.labelled if self.is_amount else self.target.rarer) >= _FEWEST_TO_TUNE
+
+    def _tuning(self) -> dict[str, Any]:
+        return {
+            "trials": 5,
+            "seed": 7,
+            "folds": 3,
+            "metric": "rmse" if self.is_amount else "auc",
+            "space": {
+                "depth": {"kind": "int", "low": 3, "high": 6},
+                "learning_rate": {"kind": "float", "low": 0.02, "high": 0.2, "log": True},
+            },
+        }
+
     def questions(self) -> tuple[str, ...]:
-        request, profile = self.request, self.profile
-        found = [f"is '{self.outcome}' the outcome, and is its positive value right?"]
-        if profile.protected:
-            named = ", ".join(sorted(profile.protected))
-            found.append(f"protected by name and kept out of the model: {named}. Is any missing, or wrongly barred?")
-        else:
-            found.append("no column looks protected. Which attribute can fairness be tested with?")
+        profile, inputs = self.profile, [column.name for column in self.features().values()]
+        found = list(self.target.questions)
+        if not self._can_tune():
+            found.append("too few rows of a class to tune on: the learner's settings are not searched")
+        found += self._protected_questions()
         if profile.entity is not None:
-            found.append(f"'{profile.entity}' repeats and is taken as the customer: all rows of one stay in one sample")
+            told = shown_name(profile.entity)
+            found.append(f"'{told}' repeats and is taken as the customer: all rows of one stay in one sample")
         if profile.time is None:
-            found.append("no date column: label maturity and out-of-time evidence will be Not evaluated")
+            dated = any(c.reading.type == "date" and c.name not in profile.protected for c in profile.columns)
+            none = "no date of observation" if dated else "no date column"
+            found.append(f"{none}: label maturity and out-of-time evidence will be Not evaluated")
             if self.request.as_of is None:
                 found.append(f"as_of {self.as_of} is only the file's own date: when was the data taken? (--as-of)")
-        left_out = [
-            c.name
-            for c in profile.columns
-            if self.names[c.name] not in self.features()
-            and c.name not in (self.outcome, profile.row_key, profile.entity, profile.time, *profile.protected)
-        ]
-        if left_out:
-            found.append(f"left out as constant, empty, dates or free text: {', '.join(left_out)}")
-        found.append("is any input known only after the outcome? List it under data.leaks")
-        found.append(f"owner, developer, purpose and cut-off: every '{_OPEN}' in conf/*/{request.name}.yaml")
+        found += file_questions(profile, self.left_out, inputs)
+        found += value_questions(profile, self.target, inputs)
+        found.append(f"owner, developer and purpose: every '{_OPEN}' in conf/*/{self.request.name}.yaml")
         return tuple(found)
 
-    def _event_rate(self) -> float:
-        values = outcome_values(self.profile, self.outcome)
-        if values is None:
-            return 0.5
-        column = self.profile.table.column(self.outcome).to_pylist()
-        positive = str(values[0]).lower().removesuffix(".0")
-        hits = sum(1 for v in column if v is not None and str(v).lower().removesuffix(".0") == positive)
-        return float(min(max(round(hits / max(1, len(column)), 3), 0.001), 0.999))
+    def _protected_questions(self) -> list[str]:
+        profile = self.profile
+        if not profile.protected:
+            return ["no column looks protected. Which attribute can fairness be tested with?"]
+        named = ", ".join(sorted(shown_name(name) for name in profile.protected))
+        found = [f"protected by name and kept out of the model: {named}. Is any missing, or wrongly barred?"]
+        dated = [f"'{shown_name(n)}'" for n in profile.protected if profile.column(n).reading.type == "date"]
+        if dated:
+            found.append(f"{', '.join(dated)}: a date has no groups. Derive an age in years to test fairness with")
+        return found
 
     def _data(self) -> dict[str, Any]:
         profile = self.profile
@@ -270,13 +319,13 @@ class _Plan:
         return document
 
     def _outcome(self) -> dict[str, Any]:
-        document: dict[str, Any] = {"column": self.names[self.outcome]}
-        values = outcome_values(self.profile, self.outcome)
-        if values is not None:
-            document |= {"positive": values[0], "negative": values[1]}
-        document["definition"] = f"{_OPEN}: what does {self.outcome} mean?"
-        document["maturity"] = {"basis": "none", "note": f"{_OPEN}: when is a label final?"}
-        return document
+        column = self.target.column
+        return {
+            "column": self.names[column],
+            **self.target.declared(),
+            "definition": f"{_OPEN}: what does {column} mean?",
+            "maturity": {"basis": "none", "note": f"{_OPEN}: when is a label final?"},
+        }
 
     def _split(self) -> dict[str, Any]:
         time, entity = self.profile.time, self.profile.entity
@@ -285,7 +334,7 @@ class _Plan:
             whole = {"kind": "grouped", "group": self.names[entity], "seed": 11}
         if time is None:
             return whole
-        dates = sorted(str(v)[:10] for v in self.profile.table.column(time).to_pylist() if v is not None)
+        dates = sorted(day.isoformat() for day in _days(self.profile, time).to_pylist() if day is not None)
         start = dates[int(0.75 * len(dates))]
         if start == dates[0]:
             return whole
@@ -295,8 +344,10 @@ class _Plan:
         attributes: dict[str, Any] = {}
         for column_name, meaning in self.profile.protected.items():
             column = self.profile.column(column_name)
+            if column.reading.type == "date" or self._dropped(column):
+                continue
             attribute: dict[str, Any] = {"column": self.names[column_name], "provenance": f"{_OPEN}: who recorded it?"}
-            if column.type in ("integer", "number") and column.distinct > 12:
+            if column.reading.is_number and column.distinct > 12:
                 edges = protected_bands(self.profile, column_name)
                 attribute |= {"bands": list(edges), "reference": band_names(edges)[len(edges) // 2]}
             else:
@@ -311,73 +362,88 @@ class _Plan:
 
 
 def _commonest(profile: FileProfile, name: str) -> str:
-    counts: dict[str, int] = {}
-    for value in profile.table.column(name).to_pylist():
-        if value is not None:
-            text = str(value)
-            counts[text] = counts.get(text, 0) + 1
-    return min(counts, key=lambda text: (-counts[text], text))
+    """The commonest value, in the words of the group that the build makes of it."""
+    counted = pc.value_counts(profile.table.column(name).drop_null().cast(pa.string())).to_pylist()
+    commonest: str = min(counted, key=lambda item: (-item["counts"], item["values"]))["values"]
+    return commonest
 
 
 def _feature(column: ColumnProfile) -> dict[str, Any]:
     document: dict[str, Any] = {"meaning": f"{_OPEN}: {column.name}"}
-    if column.type in ("text", "boolean"):
+    if column.reading.type in ("text", "boolean"):
         document["type"] = "categorical"
     return document
 
 
 def _promise(column: ColumnProfile, plan: _Plan) -> dict[str, Any]:
-    promise: dict[str, Any] = {"type": column.type}
+    reading, profile = column.reading, plan.profile
+    promise: dict[str, Any] = {"type": reading.type}
+    if reading.format is not None:
+        promise["format"] = reading.format
+    if reading.decimal is not None:
+        promise["decimal"] = reading.decimal
+    if reading.thousands is not None:
+        promise["thousands"] = reading.thousands
+    if reading.signs:
+        promise["signs"] = list(reading.signs)
     if column.missing:
         promise["nullable"] = True
-    if column.name == plan.profile.row_key:
-        promise |= {"unique": True, "personal": True}
+    names_somebody = column.name in (profile.row_key, profile.entity, *profile.identifiers) or says_personal(
+        column.name
+    )
+    if column.name == profile.row_key:
+        promise["unique"] = True
     if column.minimum is not None and column.minimum >= 0:
         promise["minimum"] = 0
-    if column.levels and column.type == "text":
+    listed = column.levels and reading.type == "text" and "???" not in column.levels
+    if listed and not names_somebody and column.distinct <= 0.5 * profile.rows:
         promise["allowed"] = list(column.levels)
-    if protected_attribute(column.name) is not None:
+    if names_somebody or protected_attribute(column.name) is not None:
         promise["personal"] = True
     return promise
 
 
-def _outcome(profile: FileProfile, request: Request) -> str:
-    names = [column.name for column in profile.columns]
-    if request.outcome is not None:
-        match = [n for n in names if n == request.outcome or plain_name(n) == request.outcome]
-        if not match:
-            raise ConfigError(
-                f"the file has no column '{request.outcome}'",
-                expected="one of: " + ", ".join(names[:60]),
-                got=f"'{request.outcome}'",
-                file=request.data,
-            )
-        distinct = profile.column(match[0]).distinct
-        if distinct < 2:
-            raise ConfigError(
-                f"the outcome '{match[0]}' does not vary",
-                expected="at least two values",
-                got=f"{distinct} in {profile.rows} rows",
-                hint="say which column is the outcome: --outcome COLUMN",
-                file=request.data,
-            )
-        return match[0]
-    found = guess_outcome(profile)
-    if found is None:
+def _as_of(profile: FileProfile, request: Request) -> str:
+    newest = None if profile.time is None else pc.max(_days(profile, profile.time)).as_py().isoformat()
+    if request.as_of is None:
+        modified = dt.datetime.fromtimestamp(request.data.stat().st_mtime, tz=dt.UTC).date()
+        return newest or modified.isoformat()
+    try:
+        asked = dt.date.fromisoformat(request.as_of).isoformat()
+    except ValueError:
+        asked = ""
+    if asked != request.as_of:
+        raise ConfigError("the as-of date is no date", expected="--as-of YYYY-MM-DD", got=f"'{request.as_of}'")
+    if newest is not None and newest > asked:
         raise ConfigError(
-            "no column looks like the outcome",
-            expected="a column named like 'default', 'target', 'outcome' or 'label' with at least two values",
-            got=", ".join(names[:60]),
-            hint="say which it is: --outcome COLUMN",
+            f"the as-of date lies before the newest date of '{shown_name(str(profile.time))}'",
+            expected=f"--as-of {newest} or later",
+            got=asked,
+            hint="leave --as-of out to take the newest date",
             file=request.data,
         )
-    return found
+    return asked
 
 
-def _as_of(profile: FileProfile, data: Path) -> str:
-    if profile.time is not None:
-        return max(str(v)[:10] for v in profile.table.column(profile.time).to_pylist() if v is not None)
-    return dt.datetime.fromtimestamp(data.stat().st_mtime, tz=dt.UTC).date().isoformat()
+def _days(profile: FileProfile, name: str) -> pa.ChunkedArray:
+    return profile.table.column(name).cast(pa.date32(), safe=False)
+
+
+def _later_dates(profile: FileProfile, as_of: str) -> dict[str, str]:
+    """Date columns with days after the as-of date, such as a planned maturity: a contract takes them for mistakes."""
+    dates = [c.name for c in profile.columns if c.reading.type == "date" and c.missing < profile.rows]
+    later = [name for name in dates if pc.max(_days(profile, name)).as_py().isoformat() > as_of]
+    return dict.fromkeys(later, "dates after the as-of date, dropped from the table")
+
+
+def _other_zones(profile: FileProfile) -> dict[str, str]:
+    """Timestamps in another time zone than the date of observation: one model reads one zone."""
+    zones = profile.zones
+    if not zones:
+        return {}
+    kept = zones.get(profile.time or "", next(iter(zones.values())))
+    told = f"clock times in another zone than {kept or 'the others, which name none'}, dropped from the table"
+    return {name: told for name, zone in zones.items() if zone != kept}
 
 
 def _data_path(root: Path, data: Path) -> str:
@@ -390,48 +456,3 @@ def _narrative(name: str, questions: Mapping[str, str]) -> str:
     for key, question in questions.items():
         lines += [f"## {key}", "", f"? {question}", ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-class _Compact(yaml.SafeDumper):
-    """Inner mappings of plain values on one line, so that a contract is a line a column."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        return True
-
-    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
-        node = super().represent_mapping(tag, mapping, flow_style)
-        plain = all(isinstance(v, yaml.ScalarNode) or v.flow_style for _, v in node.value)
-        if plain and len(json.dumps(str(mapping))) < 150:
-            node.flow_style = True
-        return node
-
-    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
-        node = super().represent_sequence(tag, sequence, flow_style)
-        if all(isinstance(v, yaml.ScalarNode) for v in node.value):
-            node.flow_style = True
-        return node
-
-
-def _escaped(value: Any) -> Any:
-    """Text values with ``${`` escaped: composition would take it for a reference. Keys are not looked at."""
-    match value:
-        case str():
-            return value.replace("${", "\\${")
-        case dict():
-            return {key: _escaped(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_escaped(inner) for inner in value]
-        case _:
-            return value
-
-
-def _text(document: Mapping[str, Any], title: str) -> str:
-    body = ""
-    for key, value in _escaped(dict(document)).items():
-        chunk = yaml.dump({key: value}, Dumper=_Compact, sort_keys=False, width=160, allow_unicode=True)
-        if chunk.startswith("{"):
-            inner = yaml.dump(value, Dumper=_Compact, sort_keys=False, width=160, allow_unicode=True)
-            one_line = " ".join(inner.removesuffix("...\n").split("\n")).strip()
-            chunk = f"{key}: {one_line}\n"
-        body += chunk
-    return f"# {title}\n{body}"

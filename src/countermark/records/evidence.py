@@ -21,8 +21,10 @@ Format: TypeAlias = Literal[
     "share",  # fraction printed as per cent, 2 decimals
     "points",  # fraction printed in percentage points, 2 decimals
     "auc",  # 3 decimals (AUC, Gini, KS)
+    "ratio",  # 3 decimals (observed over expected, adverse impact ratio, slope, standardised difference)
     "pvalue",  # 3 decimals, "< 0.001"
-    "psi",  # 4 decimals
+    "psi",  # 4 decimals (PSI, information value)
+    "score",  # 4 decimals (Brier score and its parts, margins and contributions to them)
     "money",  # thousands separated, no decimals
     "hash",  # first 12 hex digits, monospace
     "light",  # Light value, printed as glyph and word
@@ -138,9 +140,10 @@ class Figure(Record):
 
     ``chart``: ``xy`` (series over a numeric or categorical x), ``bars`` (horizontal bars, x = length,
     y is ignored for the label: use ``x`` as categories and ``y`` as lengths), ``forest`` (categories in
-    ``x``, point and interval in ``y``/``low``/``high``), ``heatmap`` (``rows`` x ``columns`` of ``cells``),
-    ``waterfall`` (categories in ``x``, signed steps in ``y``), ``matrix`` (the 3x3 tier matrix; the cell
-    with value 1 is marked), ``flow`` (boxes in order with counts).
+    ``x``, point and interval in ``y``/``low``/``high``), ``heatmap`` (``rows`` x ``columns`` of ``cells``;
+    ``y_label`` names what a cell holds), ``waterfall`` (categories in ``x``, signed steps in ``y``),
+    ``matrix`` (the 3x3 tier matrix; the cell with value 1 is marked), ``flow`` (boxes in order with counts;
+    a second series is what the last box is divided into).
     """
 
     type: Literal["figure"] = "figure"
@@ -258,7 +261,8 @@ class Summary(Record):
     gain_over_simple: str
     worst_segment: str
     smallest_detectable: str
-    not_evaluated: tuple[str, ...]
+    not_evaluated: tuple[str, ...] = Field(description="Gating tests Not evaluated, with their reason.")
+    not_computed: tuple[str, ...] = Field(default=(), description="Codes of sections that this build does not compute.")
     as_of: str
     matured_share: str
     restrictions: tuple[str, ...]

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from countermark.records.lights import Light
+
+
+def plain(value: float) -> str:
+    """A bound in full digits, without a power of ten: ``0.05``, ``0.000000001``, ``1000``."""
+    return f"{Decimal(repr(float(value))).normalize():f}"
 
 
 class _Limit(BaseModel):
@@ -37,7 +43,7 @@ class PValueLimit(_Limit):
 
     @property
     def text(self) -> str:
-        return f"p ≥ {self.watch:g} pass, p < {self.fail:g} fail"
+        return f"p ≥ {plain(self.watch)} pass, p < {plain(self.fail)} fail"
 
 
 class UpperLimit(_Limit):
@@ -57,7 +63,7 @@ class UpperLimit(_Limit):
     @property
     def text(self) -> str:
         sign = "≤" if self.inclusive else "<"
-        return f"{sign} {self.watch:g} pass, {sign} {self.fail:g} watch"
+        return f"{sign} {plain(self.watch)} pass, {sign} {plain(self.fail)} watch"
 
 
 class LowerLimit(_Limit):
@@ -77,7 +83,7 @@ class LowerLimit(_Limit):
     @property
     def text(self) -> str:
         sign = "≥" if self.inclusive else ">"
-        return f"{sign} {self.watch:g} pass, {sign} {self.fail:g} watch"
+        return f"{sign} {plain(self.watch)} pass, {sign} {plain(self.fail)} watch"
 
 
 class BandLimit(_Limit):
@@ -95,7 +101,9 @@ class BandLimit(_Limit):
 
     @property
     def text(self) -> str:
-        return f"{self.inner[0]:g}-{self.inner[1]:g} pass, {self.outer[0]:g}-{self.outer[1]:g} watch"
+        return (
+            f"{plain(self.inner[0])}-{plain(self.inner[1])} pass, {plain(self.outer[0])}-{plain(self.outer[1])} watch"
+        )
 
 
 class ExactLimit(_Limit):
@@ -106,7 +114,7 @@ class ExactLimit(_Limit):
 
     @property
     def text(self) -> str:
-        return f"= {self.value:g}"
+        return f"= {plain(self.value)}"
 
 
 AnyLimit: TypeAlias = PValueLimit | UpperLimit | LowerLimit | BandLimit | ExactLimit

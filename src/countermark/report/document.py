@@ -6,6 +6,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote
@@ -17,12 +18,14 @@ from weasyprint.pdf import fonts as pdf_fonts
 from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
-from countermark.charts.figure import draw
+from countermark.charts.figure import draw, draw_pair
 from countermark.charts.svg import shorten, text_width
 from countermark.errors import ReportError
-from countermark.records.evidence import Figure, Pack
+from countermark.records.evidence import Block, Figure, Pack
 from countermark.records.lights import Light
+from countermark.records.signoff import SignOff
 from countermark.report.attachments import AttachedFile, attached_files
+from countermark.report.final import DRAFT_MARK, FINAL_MARK, finalised
 from countermark.report.portfolio import PortfolioPage
 from countermark.report.portfolio_page import MOST_MODELS, PAGE_FITS, portfolio_context
 from countermark.report.prose import anchor_of, linked
@@ -34,7 +37,8 @@ from countermark.report.views import BlockView, PackViews, PartView, widened
 
 Paper: TypeAlias = Literal["a4", "letter"]
 _SIZES: dict[Paper, tuple[str, str]] = {"a4": ("A4", "A4 landscape"), "letter": ("letter", "letter landscape")}
-_VARIANT = "pdf/a-3a"
+VARIANT = "pdf/a-3a"
+_MARK_COLOURS = {DRAFT_MARK: "#7A4B00", FINAL_MARK: "#005A42"}
 _COVER_SIZE, _COVER_ROOM = 28.0, 459.0
 _ENTRY_ROOM = (7.8, 385.0)
 """Size of the lists of figures and tables and the width of one entry, in points."""
@@ -51,6 +55,14 @@ _COVER = (
     ("validator", "Validator"), ("inventory_link", "Inventory entry"), ("pack_id", "Pack id"),
     ("classification", "Classification"),
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a Final has and a draft has not: the sign-off, and the signed log behind it."""
+
+    signoff: SignOff
+    log: bytes
 
 
 class PackageOnly(URLFetcher):  # type: ignore[misc]
@@ -89,29 +101,39 @@ def first_clause(caption: str) -> str:
     return re.sub(r"\s*\([^()]*\)\.?$", "", caption).rstrip(".")
 
 
-def pack_pdf(pack: Pack, pack_bytes: bytes, paper: Paper) -> tuple[bytes, int]:
+def pack_pdf(pack: Pack, pack_bytes: bytes, paper: Paper, signed: Signed | None = None) -> tuple[bytes, int]:
     """Render a pack.
 
     Must run in a process of its own, with ``SOURCE_DATE_EPOCH`` and ``FONTCONFIG_FILE`` set: see ``render``.
 
+    Args:
+        pack: The pack as sealed.
+        pack_bytes: Its file, attached byte for byte.
+        paper: Size of a page.
+        signed: Sign-off and signed log of a Final; None for a draft.
+
     Returns:
         The PDF and its number of pages.
     """
-    figures = {b.id: draw_printable(b) for s in pack.sections for b in widened(s.blocks) if isinstance(b, Figure)}
+    status = DRAFT_MARK
+    if signed is not None:
+        pack, status = finalised(pack, signed.signoff), FINAL_MARK
+    figures = {name: svg for s in pack.sections for name, svg in drawn_figures(widened(s.blocks)).items()}
     views = PackViews(pack, LETTER if paper == "letter" else A4)
-    files = attached_files(pack, pack_bytes)
+    files = attached_files(pack, pack_bytes, None if signed is None else signed.log)
     env = environment()
     env.filters["linked"] = lambda text: linked(text, views.anchors)
-    context = _context(pack, views, files)
+    context = _context(pack, views, files, status)
+    context["decided"] = pack.summary.opinion if signed is None else signed.signoff.opinion
     fonts = FontConfiguration()
-    heads = running_heads(context["running"], pack.pack_hash, context["classification"])
-    sheets = _stylesheets(paper, fonts, heads)
+    heads = running_heads(context["running"], pack.pack_hash, context["classification"], status)
+    sheets = stylesheets(paper, fonts, heads)
     context["summary"] = _fitting_summary(pack, views, env, context, sheets, fonts)
     html = env.get_template("pack.html.j2").render(context)
-    document = _layout(html, figures, sheets, fonts)
+    document = layout(html, figures, sheets, fonts)
     created = dt.datetime.fromisoformat(pack.as_of).replace(tzinfo=dt.UTC)
-    attachments = [_attachment(file, created) for file in files]
-    data = document.write_pdf(finisher=finish, pdf_variant=_VARIANT, output_intent="srgb", attachments=attachments)
+    attachments = [attachment(file, created) for file in files]
+    data = document.write_pdf(finisher=finish, pdf_variant=VARIANT, output_intent="srgb", attachments=attachments)
     return data, len(document.pages)
 
 
@@ -119,14 +141,14 @@ def portfolio_pdf(page: PortfolioPage, paper: Paper) -> tuple[bytes, int]:
     """Render the portfolio page; one page, whatever the number of models allows to say of each."""
     fonts, env = FontConfiguration(), environment()
     heads = running_heads(page.title, "", page.classification)
-    sheets = _stylesheets(paper, fonts, heads, "portfolio.css")
+    sheets = stylesheets(paper, fonts, heads, "portfolio.css")
     template = env.get_template("portfolio.html.j2")
     for fit in PAGE_FITS:
         if len(page.models) > fit.models:
             continue
-        document = _layout(template.render(portfolio_context(page, fit)), {}, sheets, fonts)
+        document = layout(template.render(portfolio_context(page, fit)), {}, sheets, fonts)
         if len(document.pages) == 1:
-            return document.write_pdf(finisher=finish, pdf_variant=_VARIANT, output_intent="srgb"), 1
+            return document.write_pdf(finisher=finish, pdf_variant=VARIANT, output_intent="srgb"), 1
     raise ReportError(
         "the portfolio does not fit one page",
         expected=f"at most {MOST_MODELS} models",
@@ -135,9 +157,22 @@ def portfolio_pdf(page: PortfolioPage, paper: Paper) -> tuple[bytes, int]:
     )
 
 
-def draw_printable(figure: Figure) -> str:
-    """A figure whose every character the shipped fonts hold."""
-    return printable(draw(figure))
+def drawn_figures(blocks: tuple[Block, ...]) -> dict[str, str]:
+    """Every figure by id, in characters that the shipped fonts hold; figures that share a row stand level."""
+    drawn: dict[str, str] = {}
+    waiting: Figure | None = None
+    for block in (*blocks, None):
+        half = block if isinstance(block, Figure) and block.size == "half" else None
+        if waiting is not None and half is not None:
+            drawn[waiting.id], drawn[half.id] = (printable(svg) for svg in draw_pair(waiting, half))
+            waiting = None
+            continue
+        if waiting is not None:
+            drawn[waiting.id] = printable(draw(waiting))
+        waiting = half
+        if isinstance(block, Figure) and half is None:
+            drawn[block.id] = printable(draw(block))
+    return drawn
 
 
 def _pin_subsetter() -> None:
@@ -145,15 +180,17 @@ def _pin_subsetter() -> None:
     pdf_fonts.harfbuzz_subset = None
 
 
-def _layout(
+def layout(
     html: str, figures: Mapping[str, str], sheets: list[weasyprint.CSS], fonts: FontConfiguration
 ) -> weasyprint.Document:
+    """Lay a page of HTML out, with nothing fetched from anywhere."""
     _pin_subsetter()
     page = weasyprint.HTML(string=html, base_url="figure:none", url_fetcher=PackageOnly(figures))
-    return page.render(stylesheets=sheets, font_config=fonts, pdf_variant=_VARIANT, output_intent="srgb")
+    return page.render(stylesheets=sheets, font_config=fonts, pdf_variant=VARIANT, output_intent="srgb")
 
 
-def _stylesheets(paper: Paper, fonts: FontConfiguration, heads: str, name: str = "pack.css") -> list[weasyprint.CSS]:
+def stylesheets(paper: Paper, fonts: FontConfiguration, heads: str, name: str = "pack.css") -> list[weasyprint.CSS]:
+    """A style of the package under the running heads of a document."""
     portrait, landscape = _SIZES[paper]
     style = resources.files("countermark.report").joinpath(name).read_text(encoding="utf-8")
     sizes = f"@page {{ size: {portrait} }} @page landscape {{ size: {landscape} }}"
@@ -161,8 +198,8 @@ def _stylesheets(paper: Paper, fonts: FontConfiguration, heads: str, name: str =
     return [weasyprint.CSS(string=sheet, font_config=fonts, url_fetcher=PackageOnly({}), base_url="figure:none")]
 
 
-def running_heads(model: str, pack_hash: str, classification: str) -> str:
-    """Page rules: model and hash above, classification, draft mark and page number below."""
+def running_heads(model: str, pack_hash: str, classification: str, status: str = DRAFT_MARK) -> str:
+    """Page rules: model and hash above, classification, draft or final mark and page number below."""
     head = "font: 400 7.5pt Inter; color: #52606D; vertical-align: bottom; padding-bottom: 4.5mm;"
     foot = "font: 400 7.5pt Inter; color: #52606D; vertical-align: top; padding-top: 2mm; margin-top: 4mm;"
     rule = "border-top: 0.5pt solid #CBD2D9;"
@@ -171,7 +208,8 @@ def running_heads(model: str, pack_hash: str, classification: str) -> str:
         f"@top-left {{ content: {css_string(model[:70])}; {head} font-weight: 600; color: #14365C; width: 60%; }}"
         f"@top-right {{ content: {css_string(f'pack {pack_hash[:12]}' if pack_hash else '')}; {head} width: 40%; }}"
         f"@bottom-left {{ content: {css_string(classification[:60])}; {foot} {rule} width: 40%; }}"
-        f"@bottom-center {{ content: 'Draft – unsigned'; {foot} {rule} width: 20%; color: #7A4B00; font-weight: 600; }}"
+        f"@bottom-center {{ content: {css_string(status)}; {foot} {rule} width: 20%; "
+        f"color: {_MARK_COLOURS.get(status, '#52606D')}; font-weight: 600; }}"
         f"@bottom-right {{ content: 'Page ' counter(page) ' of ' counter(pages); {foot} {rule} width: 40%; }}"
         "}"
     )
@@ -183,7 +221,8 @@ def css_string(text: str) -> str:
     return "'" + "".join(safe) + "'"
 
 
-def _attachment(file: AttachedFile, created: dt.datetime) -> weasyprint.Attachment:
+def attachment(file: AttachedFile, created: dt.datetime) -> weasyprint.Attachment:
+    """A file that travels inside a PDF."""
     return weasyprint.Attachment(
         string=file.content,
         name=file.name,
@@ -213,7 +252,7 @@ def _fitting_summary(
         view = summary_view(pack, fit, views.anchors)
         body = template.render({**context, "summary": view})
         html = f'<!DOCTYPE html><html lang="en"><title>A2</title><body>{Markup(body)}'
-        pages = _layout(html.replace('href="#', 'data-x="#'), {}, sheets, fonts).pages
+        pages = layout(html.replace('href="#', 'data-x="#'), {}, sheets, fonts).pages
         free = _free_height(pages[0])
         return (view.with_air(free), free) if len(pages) == 1 else (None, 0.0)
 
@@ -247,7 +286,7 @@ def _free_height(page: weasyprint.Page) -> float:
     return left * 0.75
 
 
-def _context(pack: Pack, views: PackViews, files: tuple[AttachedFile, ...]) -> dict[str, Any]:
+def _context(pack: Pack, views: PackViews, files: tuple[AttachedFile, ...], status: str) -> dict[str, Any]:
     identity = pack.identity
     name = str(identity.get("title") or identity.get("name") or identity.get("id") or "Model")
     model = str(identity.get("id") or name)
@@ -260,9 +299,12 @@ def _context(pack: Pack, views: PackViews, files: tuple[AttachedFile, ...]) -> d
         "pack": pack,
         "name": _cut(name, 80),
         "name_width": _even_width(name),
-        "title": f"Validation pack (draft): {name} {version}".strip(),
+        "status": status,
+        "final": status == FINAL_MARK,
+        "title": f"Validation pack ({status.split(' ')[0].lower()}): {name} {version}".strip(),
         "author": str(identity.get("owner") or ""),
-        "description": f"Model validation pack of {model} {version}, data as of {pack.as_of}, draft, unsigned",
+        "description": f"Model validation pack of {model} {version}, data as of {pack.as_of}, "
+        + status.lower().replace(" – ", ", "),
         "running": f"{model} {version}".strip(),
         "classification": str(identity.get("classification") or "Not classified"),
         "cover_line": _cut(" · ".join(part for part in known if part), 100),

@@ -12,11 +12,16 @@ from markupsafe import Markup
 from countermark.report.text_safety import breakable, printable
 
 _EVIDENCE = re.compile(r"(?<![\w-])(?:[A-J]\d{1,2}-[FT]\d{1,3}|[A-J]\d{1,2})\b")
+_KEPT = re.compile(r"(<a .*?</a>|<[^>]*>|(?<!\w)&#39;(?:(?!&#39;).){1,80}&#39;(?!\w)|&[#\w]+;)")
+"""Tags, quoted values and entities, in which nothing is a code."""
 _FINDING = re.compile(r"(?<![\w-])[A-Z]{1,3}-(?:[A-J]\d{1,2}-)?\d{1,5}\b")
 
 
 def linked(text: object, anchors: Collection[str]) -> Markup:
-    """Escaped text in which section codes, evidence ids and finding ids are links, if they exist here."""
+    """Escaped text in which section codes, evidence ids and finding ids are links, if they exist here.
+
+    What stands in quotes is a value of the data and never a link, even where it reads like a code.
+    """
     html = str(breakable(text, prose=True))
     for pattern in (_FINDING, _EVIDENCE):
         html = _outside_tags(html, pattern, anchors)
@@ -30,7 +35,7 @@ def _outside_tags(html: str, pattern: re.Pattern[str], anchors: Collection[str])
             return match.group()
         return f'<a href="#{anchor}">{label_of(match.group())}</a>'
 
-    pieces = re.split(r"(<a .*?</a>|<[^>]*>|&[#\w]+;)", html)
+    pieces = _KEPT.split(html)
     return "".join(piece if index % 2 else pattern.sub(link, piece) for index, piece in enumerate(pieces))
 
 

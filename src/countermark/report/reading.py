@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
+import msgspec
 from pydantic import ValidationError
 
 from countermark.errors import ReportError
+from countermark.records.decision import Closed
 from countermark.records.digest import digest_of
 from countermark.records.evidence import Pack
 
@@ -72,3 +74,23 @@ def _document(pack_bytes: bytes) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_Read = TypeVar("_Read", bound=Closed)
+
+
+def read_record(content: bytes, of: type[_Read], named: str) -> _Read:
+    """Read the record of a short document.
+
+    Args:
+        content: JSON.
+        of: Type of the record.
+        named: What messages call it.
+
+    Raises:
+        ReportError: If the bytes are no such record.
+    """
+    try:
+        return msgspec.json.decode(content, type=of)
+    except msgspec.DecodeError as broken:
+        raise ReportError(f"this is no {named}", got=str(broken)[:200]) from None

@@ -7,6 +7,7 @@ locale and time zone. The result is written beside the target and moved into pla
 
 from __future__ import annotations
 
+import base64
 import calendar
 import datetime as dt
 import json
@@ -22,9 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from countermark.errors import ReportError
+from countermark.records.decision_file import DecisionFile
 from countermark.records.digest import canonical_json, sha256_hex
+from countermark.records.review import Review
+from countermark.records.signoff import SignOff
+from countermark.report.final import check_match
 from countermark.report.portfolio import PortfolioPage, read_portfolio
-from countermark.report.reading import read_pack
+from countermark.report.reading import read_pack, read_record
 
 _PAPERS = ("a4", "letter")
 _FONTS = ("Inter-Regular.ttf", "Inter-SemiBold.ttf", "Inter-Italic.ttf", "JetBrainsMono-Regular.ttf")
@@ -66,6 +71,32 @@ def render(pack_bytes: bytes, out: Path, paper: str = "a4") -> RenderStats:
     return _render({"task": "pack", "paper": paper}, pack_bytes, out, _epoch(pack.as_of))
 
 
+def render_final(pack_bytes: bytes, signoff: SignOff, log: bytes, out: Path, paper: str = "a4") -> RenderStats:
+    """Render the Final: the draft with its sign-off page and the signed log attached.
+
+    Args:
+        pack_bytes: ``pack.json``, byte for byte.
+        signoff: Who signed, and under which conditions.
+        log: The signed log up to the last approval, as JSON lines.
+        out: Target file; replaced as a whole or not at all.
+        paper: ``a4`` or ``letter``.
+
+    Raises:
+        ReportError: If the pack is not whole, the sign-off is of another pack, or the renderer fails.
+    """
+    if paper not in _PAPERS:
+        raise ReportError("unknown paper size", expected="'a4' or 'letter'", got=repr(paper)[:40])
+    pack = read_pack(pack_bytes)
+    check_match(pack, signoff)
+    task = {
+        "task": "pack",
+        "paper": paper,
+        "signoff": signoff.to_json().decode("utf-8"),
+        "log": base64.b64encode(log).decode("ascii"),
+    }
+    return _render(task, pack_bytes, out, _epoch(pack.as_of))
+
+
 def render_portfolio(portfolio: Mapping[str, Any], out: Path, paper: str = "a4") -> RenderStats:
     """Render one page with every model: lights, key numbers, as-of date, pack hash, opinion.
 
@@ -82,6 +113,34 @@ def render_portfolio(portfolio: Mapping[str, Any], out: Path, paper: str = "a4")
     page: PortfolioPage = read_portfolio(portfolio)
     content = canonical_json(page.model_dump(mode="json"))
     return _render({"task": "portfolio", "paper": paper}, content, out, _epoch(page.as_of))
+
+
+def render_decision_file(content: bytes, out: Path) -> RenderStats:
+    """Render the file of a decision as one A4 page that carries the JSON inside.
+
+    Args:
+        content: A decision file (``records.decision_file.DecisionFile``) as JSON; attached byte for byte.
+        out: Target file; replaced as a whole or not at all.
+
+    Raises:
+        ReportError: If it is no decision file, or the renderer fails.
+    """
+    made = read_record(content, DecisionFile, "decision file")
+    return _render({"task": "decision"}, content, out, _epoch(made.made_at[:10]))
+
+
+def render_review(content: bytes, out: Path) -> RenderStats:
+    """Render a weekly review; page 1 holds the decisions that are needed.
+
+    Args:
+        content: A review (``records.review.Review``) as JSON; attached byte for byte.
+        out: Target file; replaced as a whole or not at all.
+
+    Raises:
+        ReportError: If it is no review, or the renderer fails.
+    """
+    made = read_record(content, Review, "review")
+    return _render({"task": "review"}, content, out, _epoch(made.as_of[:10]))
 
 
 def _epoch(as_of: str) -> int:

@@ -71,9 +71,13 @@ FITS: tuple[Fit, ...] = (
 GAPS = {"airy": 9.0, "roomy": 7.5, "dense": 5.5, "tight": 3.8}
 """White space above each block of page 2, in points, before what is left over is shared out."""
 _BLOCKS, _MOST_AIR, _RESERVE = 7, 12.0, 6.0
+_IN_FULL = Markup('<a href="#summary-in-full">…</a>')
+_HOMES = {"Why": "I3", "Conditions": "I3", "Not evaluated": "I3", "Restrictions": "B2", "Findings": "I2"}
+"""Sections that hold the whole of each list."""
 MOST_UNCUT = 14
 _UNCUT_ROOM = 2_600
 _NOTE = 60
+_WORD = 24
 
 
 _WORST_FIRST = (Light.FAIL, Light.NOT_EVALUATED, Light.WATCH, Light.PASS, Light.INFORMATION)
@@ -140,17 +144,26 @@ class _Cutter:
         if len(text) <= limit:
             return text
         self.cut.append((label, text))
-        return text[: limit - 1].rstrip() + "…"
+        kept = text[: limit - 1]
+        if len(kept) - kept.rfind(" ") <= _WORD:
+            # A word is kept whole or left out.
+            kept = kept[: kept.rfind(" ")]
+        return kept.rstrip(" ,;:.(") + "…"
 
     def line(self, label: str, text: str, share: float = 1.0) -> Markup:
-        return linked(self.short(label, text, share), self.anchors)
+        """The text, or its beginning with an ellipsis that leads to the whole of it."""
+        short = self.short(label, text, share)
+        if short == text:
+            return linked(text, self.anchors)
+        return linked(short[:-1], self.anchors) + _IN_FULL
 
     def lines(self, label: str, texts: Sequence[str], share: float = 1.0) -> tuple[Markup, ...]:
         shown = [self.line(label, text, share) for text in texts[: self.fit.items]]
         left = texts[len(shown) :]
         if left:
             self.cut.extend((label, text) for text in left)
-            shown.append(Markup("and {} more").format(len(left)))
+            home = linked(_HOMES[label], self.anchors)
+            shown.append(Markup('<a href="#summary-in-full">and {} more</a>, {}').format(len(left), home))
         return tuple(shown)
 
     def uncut(self) -> tuple[tuple[tuple[str, Markup], ...], int]:
@@ -176,6 +189,7 @@ def summary_view(pack: Pack, fit: Fit, anchors: Collection[str]) -> SummaryView:
         ("Worst segment", summary.worst_segment),
         ("Smallest detectable deterioration", summary.smallest_detectable),
         ("Data", f"As of {summary.as_of}. {summary.matured_share}"),
+        ("Sections not computed", _absent(summary.not_computed)),
     )
     view = SummaryView(
         css=fit.css,
@@ -190,7 +204,7 @@ def summary_view(pack: Pack, fit: Fit, anchors: Collection[str]) -> SummaryView:
         conditions=lines("Conditions", summary.conditions),
         strip=_tiles(_strip(summary.strip, fit.lights), anchors),
         key_numbers=tuple(_key_row(key, cutter, anchors) for key in summary.key_numbers),
-        statements=tuple((label, line(label, text)) for label, text in texts),
+        statements=tuple((label, line(label, text)) for label, text in texts if text),
         not_evaluated=lines("Not evaluated", summary.not_evaluated, 0.7),
         restrictions=lines("Restrictions", summary.restrictions, 0.7),
         findings_count=counts,
@@ -202,6 +216,10 @@ def summary_view(pack: Pack, fit: Fit, anchors: Collection[str]) -> SummaryView:
     )
     uncut, more = cutter.uncut()
     return replace(view, uncut=uncut, uncut_more=more)
+
+
+def _absent(codes: Sequence[str]) -> str:
+    return f"{', '.join(codes)}: see B3 for what they will hold." if codes else ""
 
 
 def _left_share(left: Sequence[str], right: Sequence[str]) -> float:

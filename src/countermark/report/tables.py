@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from countermark.charts.svg import text_width
 from countermark.records.evidence import Column, Format, Scalar, Table
-from countermark.records.formats import NUMERIC, format_value, unit_of
+from countermark.records.formats import NUMERIC, format_column, format_value, unit_of
 from countermark.records.lights import Light
 from countermark.report.text_safety import breakable, printable, unbreakable
 
@@ -21,8 +21,9 @@ PADDING = 8.5
 SMALL_FONT_SIZE = 7.6
 SEVERITY_SIGNS = {"critical": "◆◆◆◆", "high": "◆◆◆", "medium": "◆◆", "low": "◆", "observation": "–"}
 _FIGURE_SPACE, _POINT_SPACE = "\u2007", "\u2008"
-_PRINTED_NUMBER = re.compile(r"[\d\s.,%<≥≤−–()…]*(?:to[\d\s.,%<−…]+)?(?:pp)?")
+_PRINTED_NUMBER = re.compile(r"[\d\s.,%<>≥≤−–()…]*(?:to[\d\s.,%<>−…]+)?(?:pp)?")
 _MARK = re.compile(r"\d[.%]|\d\s%|–.*\d")
+_VERSION = re.compile(r"\d+(?:\.\d+){2,}")
 _HEX = re.compile(r"[0-9a-f]{40,64}")
 _WORD_CAP = 96.0
 _LONG = 14
@@ -32,6 +33,8 @@ _WORTH_IT = 0.85
 """A table of many lines is set smaller where that saves this share of them."""
 _BRIEF = 6
 """Tables of at most this many rows stay on one page."""
+_HIGH = 2.5
+"""Rows of more lines than this, on average, are prose."""
 _BROAD = 110.0
 _MOST_LINES = 6.0
 """A cell of more lines than this, in a column that is not broad, makes the table smaller, and then wide."""
@@ -86,6 +89,7 @@ class TableView:
         small: Whether the table is set in the smaller size.
         width: Width of the whole table in per cent of the text area.
         note: Printed under the table, or empty.
+        high: Whether its rows are so high that a page need not hold several of them together.
         row_ids: Anchors of the rows, empty where a row has none.
     """
 
@@ -95,13 +99,17 @@ class TableView:
     small: bool
     width: float
     note: str
+    high: bool = False
     row_ids: tuple[str, ...] = ()
 
     @property
     def css(self) -> str:
         """Style classes of the block, each after a space."""
         rows = len(self.rows)
-        named = (("wide", self.wide), ("small", self.small), ("long", rows >= _LONG), ("brief", rows <= _BRIEF))
+        named = (
+            ("wide", self.wide), ("small", self.small), ("long", rows >= _LONG), ("brief", rows <= _BRIEF),
+            ("high", self.high),
+        )  # fmt: skip
         return "".join(f" {name}" for name, on in named if on)
 
 
@@ -121,7 +129,7 @@ def head_text(column: Column) -> str:
 def table_view(table: Table, room: Room = A4) -> TableView:
     """Lay out one table: aligned cells, column widths, orientation."""
     cells = {c.key: _column_cells(c, [row.get(c.key) for row in table.rows]) for c in table.columns}
-    texts = {c.key: [printable(format_value(r.get(c.key), c.format, unit=False)) for r in table.rows]
+    texts = {c.key: [printable(t) for t in format_column([r.get(c.key) for r in table.rows], c.format)]
              for c in table.columns}  # fmt: skip
     needs = [_needs(c, texts[c.key]) for c in table.columns]
     wide, small, widths, share = _layout(needs, room)
@@ -137,7 +145,9 @@ def table_view(table: Table, room: Room = A4) -> TableView:
         )
         for index in range(len(table.rows))
     )
-    return TableView(heads, rows, wide, small, share, _note(table))
+    inner = (room.landscape if wide else room.portrait) * share / 100
+    lines = _row_lines(needs, [inner * width / 100 for width in widths])
+    return TableView(heads, rows, wide, small, share, _note(table), high=sum(lines) > _HIGH * len(lines))
 
 
 def _note(table: Table) -> str:
@@ -153,15 +163,15 @@ def _css(column: Column, texts: Sequence[str]) -> str:
         return "n"
     if column.format == "light":
         return "l"
-    # Text that is all printed numbers stands like numbers; codes such as 01, 02 do not.
-    printed = bool(texts) and all(_PRINTED_NUMBER.fullmatch(text) for text in texts)
+    # Text that is all printed numbers stands like numbers; codes such as 01, 02 and versions do not.
+    printed = bool(texts) and all(_PRINTED_NUMBER.fullmatch(text) and not _VERSION.search(text) for text in texts)
     return "n" if printed and any(_MARK.search(text) for text in texts) else "t"
 
 
 def _column_cells(column: Column, values: Sequence[Scalar]) -> list[Markup]:
     if column.format == "light":
         return [_light_cell(value) for value in values]
-    texts = [format_value(value, column.format, unit=False) for value in values]
+    texts = format_column(values, column.format)
     if column.format == "number":
         texts = _aligned(texts, values)
     if column.format in NUMERIC:

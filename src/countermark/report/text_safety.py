@@ -17,8 +17,9 @@ TEXT_FONT = "Inter-Regular.ttf"
 
 _BREAK_AFTER = re.compile(r"(?<=[_/=:;|])(?=\w)|(?<=[.,])(?=[^\W\d])|(?<=[a-z])(?=[A-Z])")
 _THOUSANDS = re.compile(r"(?<=\d)[ \u00a0](?=\d{3}(?!\d))")
-_UNIT = re.compile(r"(?<=\d) (?=%)|(?<=[nND] [=<>≤≥]) (?=\d)|(?<=\b[nNDp]) (?=[=<>≤≥] ?\d)")
-_MARK = re.compile(r"(?<=\S) (?=\*$)")
+_UNIT = re.compile(r"(?<=\d) (?=%)|(?<=[≤≥<>]) (?=[\d−])|(?<=[nND] [=<>≤≥]) (?=\d)|(?<=\b[nNDp]) (?=[=<>≤≥] ?\d)")
+_MARK = re.compile(r"(?<=\S) (?=\*$|\([+−]\d[\d.]*\))")
+_PRODUCT = re.compile(r"(?<=\d) (?=[×=] \d)|(?<=\d [×=]) (?=\d)")
 _LONG_WORD = re.compile(r"\S{13,}")
 _LONG_IN_PROSE = re.compile(r"\S{28,}")
 
@@ -62,9 +63,9 @@ def unbreakable(text: str) -> list[str]:
 
 
 def _kept_together(text: str) -> str:
-    """A number keeps its thousands and its unit: no line break inside ``186 241`` or ``95 %``."""
+    """A number keeps its thousands, its unit and its product, a code its worth: ``95 %``, ``3 × 2``, ``R01 (+1.2)``."""
     text = _MARK.sub("\u00a0", _THOUSANDS.sub("\u202f", text))
-    return _UNIT.sub("\u00a0", text)
+    return _PRODUCT.sub("\u00a0", _UNIT.sub("\u00a0", text))
 
 
 def _with_breaks(match: re.Match[str]) -> str:

@@ -53,13 +53,26 @@ PARTS = {
 _EMPTY = Markup("")
 _DOUBLE_FROM = 6
 _ROW_AIR = 0.55
+_SINGLE, _DOUBLE, _SPANNED = (0.28, 0.50), (0.205, 0.27), (0.205, 0.78)
+"""Shares of the text width of a label and its value: in a narrow table, in half a row, and alone in a broad row."""
+_MOST_FACT_LINES = 2
 _CONTENTS_SIZE, _CONTENTS_WIDTH = 8.8, 178.0
 _SEVERITY_ORDER = tuple(SEVERITY_SIGNS)
 
 
 @dataclass(frozen=True, slots=True)
+class FactCell:
+    """One labelled value; ``span`` columns are taken by the value."""
+
+    label: Markup
+    value: Markup
+    css: str
+    span: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class BlockView:
-    """One block, ready to print."""
+    """One block, ready to print. ``facts`` are rows of one or two labelled values."""
 
     type: str
     id: str = ""
@@ -68,7 +81,7 @@ class BlockView:
     caption: Markup = _EMPTY
     plain_caption: str = ""
     table: TableView | None = None
-    facts: tuple[tuple[Markup, Markup, str], ...] = ()
+    facts: tuple[tuple[FactCell, ...], ...] = ()
     alt: str = ""
     size: str = "full"
     html: Markup = _EMPTY
@@ -188,8 +201,9 @@ class PackViews:
         if isinstance(block, Figure):
             return BlockView("figure", block.id, anchor, label, caption, block.caption, alt=block.alt, size=block.size)
         if isinstance(block, Facts):
-            facts, double = _facts(block), _is_double(block, self.room)
-            return BlockView("facts", block.id, anchor, label, caption, block.caption, facts=facts, double=double)
+            double = _is_double(block, self.room)
+            rows = _fact_rows(block, self.room) if double else tuple((fact,) for fact in _facts(block))
+            return BlockView("facts", block.id, anchor, label, caption, block.caption, facts=rows, double=double)
         if not block.rows:
             text = breakable(block.empty or "No rows.")
             return BlockView("empty", block.id, anchor, label, caption, block.caption, empty=text)
@@ -210,21 +224,50 @@ class PackViews:
         return tuple(ids)
 
 
-def _facts(block: Facts) -> tuple[tuple[Markup, Markup, str], ...]:
-    rows = []
+def _facts(block: Facts) -> tuple[FactCell, ...]:
+    cells = []
     for fact in block.facts:
         if fact.format == "light":
-            view = table_view(
-                Table(
-                    id="x", caption="", columns=(Column(key="v", label="", format="light"),), rows=({"v": fact.value},)
-                )
-            )
-            rows.append((breakable(fact.label), view.rows[0][0].html, "l"))
+            column = Column(key="v", label="", format="light")
+            view = table_view(Table(id="x", caption="", columns=(column,), rows=({"v": fact.value},)))
+            cells.append(FactCell(breakable(fact.label), view.rows[0][0].html, "l"))
             continue
         text = format_value(fact.value, fact.format)
         html = Markup.escape(text) if fact.format in NUMERIC else text_cell(text, fact.format)
-        rows.append((breakable(fact.label), html, "t"))
-    return tuple(rows)
+        cells.append(FactCell(breakable(fact.label), html, "t"))
+    return tuple(cells)
+
+
+def _fact_rows(block: Facts, room: Room) -> tuple[tuple[FactCell, ...], ...]:
+    """Two facts a row in their order; a value of several lines, and one left without a neighbour, takes the row."""
+    cells = _facts(block)
+    rows = (tuple(cells[k] for k in row) for row in _shared_rows(_fact_texts(block), room))
+    return tuple(row if len(row) == 2 else (replace(row[0], span=3),) for row in rows)
+
+
+def _shared_rows(texts: list[tuple[str, str]], room: Room) -> list[list[int]]:
+    """Which facts share a row, by their places."""
+    rows: list[list[int]] = []
+    open_row = False
+    for k, pair in enumerate(texts):
+        broad = _fact_lines(pair, _DOUBLE, room) > _MOST_FACT_LINES
+        if open_row and not broad:
+            rows[-1].append(k)
+            open_row = False
+            continue
+        rows.append([k])
+        open_row = not broad
+    return rows
+
+
+def _fact_texts(block: Facts) -> list[tuple[str, str]]:
+    return [(printable(fact.label), printable(format_value(fact.value, fact.format))) for fact in block.facts]
+
+
+def _fact_lines(pair: tuple[str, str], shares: tuple[float, float], room: Room) -> int:
+    """Lines that a label and its value take in columns of these shares of the text width."""
+    inner = (share * room.portrait - PADDING for share in shares)
+    return max(math.ceil(text_width(text, FONT_SIZE) * 1.06 / width) for text, width in zip(pair, inner, strict=True))
 
 
 def widened(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
@@ -247,17 +290,12 @@ def _is_double(block: Facts, room: Room) -> bool:
     """Whether two facts share a row: there are several, and the table becomes clearly shorter by it."""
     if len(block.facts) < _DOUBLE_FROM:
         return False
-    texts = [(printable(fact.label), printable(format_value(fact.value, fact.format))) for fact in block.facts]
-
-    def lines(pair: tuple[str, str], label_share: float, value_share: float) -> int:
-        rooms = (label_share * room.portrait - PADDING, value_share * room.portrait - PADDING)
-        return max(
-            math.ceil(text_width(text, FONT_SIZE) * 1.06 / inner) for text, inner in zip(pair, rooms, strict=True)
-        )
-
-    single = sum(lines(pair, 0.28, 0.50) + _ROW_AIR for pair in texts)
-    each = [lines(pair, 0.205, 0.27) for pair in texts]
-    double = sum(max(each[k : k + 2]) + _ROW_AIR for k in range(0, len(each), 2))
+    texts = _fact_texts(block)
+    single = sum(_fact_lines(pair, _SINGLE, room) + _ROW_AIR for pair in texts)
+    double = 0.0
+    for row in _shared_rows(texts, room):
+        shares = _DOUBLE if len(row) == 2 else _SPANNED
+        double += max(_fact_lines(texts[k], shares, room) for k in row) + _ROW_AIR
     return double < 0.78 * single
 
 

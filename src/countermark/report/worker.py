@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import json
 import logging
@@ -10,9 +11,18 @@ import sys
 from pathlib import Path
 
 from countermark.errors import CountermarkError
-from countermark.report.document import pack_pdf, portfolio_pdf
+from countermark.records.signoff import SignOff
+from countermark.report.decision_page import decision_pdf
+from countermark.report.document import Signed, pack_pdf, portfolio_pdf
 from countermark.report.portfolio import read_portfolio
 from countermark.report.reading import read_pack
+from countermark.report.review_pages import review_pdf
+
+
+def _signed(task: dict[str, str]) -> Signed | None:
+    if "signoff" not in task:
+        return None
+    return Signed(SignOff.from_json(task["signoff"].encode("utf-8")), base64.b64decode(task["log"]))
 
 
 def main() -> int:
@@ -26,7 +36,11 @@ def main() -> int:
     content = sys.stdin.buffer.read()
     try:
         if task["task"] == "pack":
-            pdf, pages = pack_pdf(read_pack(content), content, task["paper"])
+            pdf, pages = pack_pdf(read_pack(content), content, task["paper"], _signed(task))
+        elif task["task"] == "decision":
+            pdf, pages = decision_pdf(content)
+        elif task["task"] == "review":
+            pdf, pages = review_pdf(content)
         else:
             pdf, pages = portfolio_pdf(read_portfolio(json.loads(content)), task["paper"])
     except CountermarkError as broken:

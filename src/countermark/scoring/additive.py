@@ -6,23 +6,23 @@ effect of an input less its mean over the frozen background sample, which is its
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
+from countermark.metrics.jit import kernel, row_kernel
 from countermark.scoring import calibrate
-from countermark.scoring.encode import any_infinite
+from countermark.scoring.encode import refused
 from countermark.scoring.format import IndicatorTerm, LinearModel, MissingTerm, NumericBins, ScorecardModel
-from countermark.scoring.jit import kernel
-
-Packed: TypeAlias = tuple[Any, ...]
+from countermark.scoring.layout import Layout, lay_out
 
 _STANDARDISED, _INDICATOR, _MISSING, _BINS, _LEVELS = range(5)
+_SIZES, _REFUSES, _INPUT, _KIND, _PLACE, _COLUMN, _NUMBERS, _BACKGROUND, _EDGES, _EFFECTS, _INTERCEPT, _FINISH = range(
+    12
+)
 
 
 class _Terms:
-    """Terms as they are collected: five numbers each, and shared tables of edges and effects."""
+    """Terms as they are collected: three places and six numbers each, and shared tables of edges and effects."""
 
     def __init__(self) -> None:
         self.input: list[int] = []
@@ -42,33 +42,26 @@ class _Terms:
         self.numbers.append((*numbers, *([0.0] * (6 - len(numbers)))))
         self.place.append(place)
 
-    def packed(self, intercept: float, position: NDArray[np.int64]) -> Packed:
-        return (
-            np.array(self.input, dtype=np.int64),
-            np.array(self.kind, dtype=np.int64),
-            np.array(self.place, dtype=np.int64),
-            np.array(self.numbers, dtype=np.float64),
-            np.array(self.background, dtype=np.float64),
-            np.array(self.edges or [0.0], dtype=np.float64),
-            np.array(self.effects or [0.0], dtype=np.float64),
-            float(intercept),
-            np.array([position[k] for k in self.input], dtype=np.int64),
-        )
 
-
-def pack(model: LinearModel | ScorecardModel, position: NDArray[np.int64]) -> Packed:
-    """Flat arrays of an additive model, in the order that the kernels unpack.
+def pack(
+    model: LinearModel | ScorecardModel,
+    position: NDArray[np.int64],
+    refuses: NDArray[np.int64],
+    finish: NDArray[np.float64],
+) -> Layout:
+    """The flat arrays of an additive model.
 
     Args:
         model: The linear model or scorecard.
         position: Where each original input stands in an encoded row.
-
-    Returns:
-        Of each term its input, kind, places in the tables, numbers and background mean; edges; effects; intercept;
-        and of each term the place of its input in the encoded row.
+        refuses: Of each encoded input, 1 where a missing value is refused.
+        finish: What :func:`countermark.scoring.calibrate.pack` gives.
     """
     terms = _linear_terms(model) if isinstance(model, LinearModel) else _scorecard_terms(model)
-    return terms.packed(model.intercept, position)
+    return lay_out(
+        whole=([len(terms.input)], refuses, terms.input, terms.kind, terms.place, position[terms.input]),
+        numbers=(terms.numbers, terms.background, terms.edges, terms.effects, [model.intercept], finish),
+    )
 
 
 def _linear_terms(model: LinearModel) -> _Terms:
@@ -102,94 +95,108 @@ def _scorecard_terms(model: ScorecardModel) -> _Terms:
     return terms
 
 
-def expected_margin(packed: Packed) -> float:
+def expected_margin(layout: Layout) -> float:
     """The margin that the contributions start from: the mean over the background sample."""
-    total = float(packed[7])
-    for value in packed[4]:
+    places, numbers = layout
+    start, total = int(places[_BACKGROUND]), float(numbers[places[_INTERCEPT]])
+    for value in numbers[start : start + int(places[places[_SIZES]])]:
         total += float(value)
     return total
 
 
 @kernel
-def _effect(x: float, term: int, packed: Packed) -> float:
+def _effect(x: float, term: int, places: NDArray[np.uint32], numbers: NDArray[np.float64]) -> float:
     """What one term adds for one encoded value."""
-    _, kind, place, numbers, _, edges, effects, _, _ = packed
-    if kind[term] == _STANDARDISED:
+    kind, place = places[places[_KIND] + term], places[_PLACE] + 3 * term
+    own, effects = places[_NUMBERS] + 6 * term, places[_EFFECTS]
+    if kind == _STANDARDISED:
         if x != x:
-            x = numbers[term, 3]
-        if x < numbers[term, 4]:
-            x = numbers[term, 4]
-        if x > numbers[term, 5]:
-            x = numbers[term, 5]
-        return float(numbers[term, 0] * ((x - numbers[term, 1]) / numbers[term, 2]))
-    if kind[term] == _INDICATOR:
-        return float(numbers[term, 0]) if x == place[term, 0] else 0.0
-    if kind[term] == _MISSING:
-        return float(numbers[term, 0]) if x != x else 0.0
-    if kind[term] == _LEVELS:
-        return float(effects[place[term, 2] + np.int64(x)])
-    low, high = place[term, 0], place[term, 1]
+            x = numbers[own + 3]
+        if x < numbers[own + 4]:
+            x = numbers[own + 4]
+        if x > numbers[own + 5]:
+            x = numbers[own + 5]
+        return float(numbers[own] * ((x - numbers[own + 1]) / numbers[own + 2]))
+    if kind == _INDICATOR:
+        return float(numbers[own]) if x == places[place] else 0.0
+    if kind == _MISSING:
+        return float(numbers[own]) if x != x else 0.0
+    if kind == _LEVELS:
+        return float(numbers[effects + places[place + 2] + np.int64(x)])
+    low, high, edges = places[place], places[place + 1], places[_EDGES]
     if x != x:
-        return float(effects[place[term, 2] + (high - low) + 1])
+        return float(numbers[effects + places[place + 2] + (high - low) + 1])
     count = 0
     for edge in range(low, high):
-        count += edges[edge] <= x
-    return float(effects[place[term, 2] + count])
+        count += numbers[edges + edge] <= x
+    return float(numbers[effects + places[place + 2] + count])
 
 
 @kernel
-def _margin(encoded: NDArray[np.float64], packed: Packed) -> float:
+def _margin(encoded: NDArray[np.float64], places: NDArray[np.uint32], numbers: NDArray[np.float64]) -> float:
     """Margin of one encoded row."""
-    total, column = packed[7], packed[8]
-    for term in range(column.size):
-        total += _effect(encoded[column[term]], term, packed)
+    total, column = numbers[places[_INTERCEPT]], places[_COLUMN]
+    for term in range(places[places[_SIZES]]):
+        total += _effect(encoded[places[column + term]], term, places, numbers)
     return float(total)
 
 
-@kernel
-def score_row(encoded: NDArray[np.float64], packed: Packed, finish: Packed) -> tuple[float, float, int]:
-    """Margin, probability and grade of one encoded row; NaN if a number of it is infinite."""
-    if any_infinite(encoded):
+@row_kernel
+def score_row(
+    encoded: NDArray[np.float64], places: NDArray[np.uint32], numbers: NDArray[np.float64]
+) -> tuple[float, float, int]:
+    """Margin, probability and grade of one encoded row; NaN if it holds what the file refuses."""
+    if refused(encoded, places, places[_REFUSES]):
         return np.nan, np.nan, -1
-    margin = _margin(encoded, packed)
-    p = calibrate.probability(margin, finish)
-    return margin, p, calibrate.grade(p, finish)
+    margin = _margin(encoded, places, numbers)
+    p = calibrate.probability(margin, numbers, places[_FINISH])
+    return margin, p, calibrate.grade(p, numbers, places[_FINISH])
 
 
 @kernel
-def _explain(encoded: NDArray[np.float64], packed: Packed, phi: NDArray[np.float64]) -> None:
+def _explain(
+    encoded: NDArray[np.float64], places: NDArray[np.uint32], numbers: NDArray[np.float64], phi: NDArray[np.float64]
+) -> None:
     """Contributions of one encoded row, into ``phi``, by original input."""
-    term_input, background, column = packed[0], packed[4], packed[8]
+    owner, background, column = places[_INPUT], places[_BACKGROUND], places[_COLUMN]
     for k in range(phi.size):
         phi[k] = 0.0
-    for term in range(column.size):
-        phi[term_input[term]] += _effect(encoded[column[term]], term, packed) - background[term]
+    for term in range(places[places[_SIZES]]):
+        effect = _effect(encoded[places[column + term]], term, places, numbers)
+        phi[places[owner + term]] += effect - numbers[background + term]
 
 
-@kernel
+@row_kernel
 def explain_row(
-    encoded: NDArray[np.float64], packed: Packed, finish: Packed, phi: NDArray[np.float64]
+    encoded: NDArray[np.float64], places: NDArray[np.uint32], numbers: NDArray[np.float64], phi: NDArray[np.float64]
 ) -> tuple[float, float, int]:
     """As :func:`score_row`, and contributions by original input, into ``phi``."""
-    _explain(encoded, packed, phi)
-    return score_row(encoded, packed, finish)
+    _explain(encoded, places, numbers, phi)
+    return score_row(encoded, places, numbers)
 
 
 @kernel
-def batch_margins(encoded: NDArray[np.float64], packed: Packed, margins: NDArray[np.float64]) -> None:
+def batch_margins(
+    encoded: NDArray[np.float64],
+    places: NDArray[np.uint32],
+    numbers: NDArray[np.float64],
+    margins: NDArray[np.float64],
+) -> None:
     """Margins of encoded rows (inputs, n), into ``margins``."""
     row = np.empty(encoded.shape[0], dtype=np.float64)
     for r in range(encoded.shape[1]):
         for k in range(row.size):
             row[k] = encoded[k, r]
-        margins[r] = _margin(row, packed)
+        margins[r] = _margin(row, places, numbers)
 
 
 @kernel
-def batch_contributions(encoded: NDArray[np.float64], packed: Packed, phi: NDArray[np.float64]) -> None:
+def batch_contributions(
+    encoded: NDArray[np.float64], places: NDArray[np.uint32], numbers: NDArray[np.float64], phi: NDArray[np.float64]
+) -> None:
     """Contributions of encoded rows (inputs, n), into ``phi`` (n, inputs), by original input."""
     row = np.empty(encoded.shape[0], dtype=np.float64)
     for r in range(encoded.shape[1]):
         for k in range(row.size):
             row[k] = encoded[k, r]
-        _explain(row, packed, phi[r])
+        _explain(row, places, numbers, phi[r])

@@ -5,11 +5,10 @@ All are non-decreasing, up to the last bit of the exponential.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
+from countermark.metrics.jit import kernel
 from countermark.scoring.exact_math import sigmoid, softplus
 from countermark.scoring.format import (
     BetaCalibration,
@@ -18,88 +17,96 @@ from countermark.scoring.format import (
     PlattCalibration,
     ScorerDocument,
 )
-from countermark.scoring.jit import kernel
-
-Packed: TypeAlias = tuple[Any, ...]
 
 _IDENTITY, _PLATT, _LINEAR, _STEP, _BETA = range(5)
+_KIND, _A, _B, _C, _KNOTS, _GRADES, _REST = range(7)
 SMALLEST_PROBABILITY = 2.0**-53
 """Every probability lies in [2**-53, 1 - 2**-53]: neither 0 nor 1 is ever claimed."""
 
 
-def pack(document: ScorerDocument) -> Packed:
-    """Calibration kind, its three numbers, its knots, and the upper bounds of the grades."""
+def pack(document: ScorerDocument) -> NDArray[np.float64]:
+    """One array: calibration kind, its three numbers, counts of knots and grades, margins, values, upper bounds."""
+    knots: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     match document.calibration:
         case NoCalibration():
             kind = _IDENTITY if document.link == "identity" else _PLATT
-            numbers, knots = [1.0, 0.0, 0.0], ([0.0], [0.0])
+            numbers = (1.0, 0.0, 0.0)
         case PlattCalibration(slope=slope, intercept=intercept):
-            kind, numbers, knots = _PLATT, [slope, intercept, 0.0], ([0.0], [0.0])
+            kind, numbers = _PLATT, (slope, intercept, 0.0)
         case IsotonicCalibration() as isotonic:
             kind = _LINEAR if isotonic.between == "linear" else _STEP
-            numbers, knots = [*isotonic.clip, 0.0], (list(isotonic.margins), list(isotonic.values))
+            numbers, knots = (*isotonic.clip, 0.0), (isotonic.margins, isotonic.values)
         case BetaCalibration(a=a, b=b, c=c):
-            kind, numbers, knots = _BETA, [a, b, c], ([0.0], [0.0])
-    return (
-        kind,
-        np.array(numbers, dtype=np.float64),
-        np.array(knots[0], dtype=np.float64),
-        np.array(knots[1], dtype=np.float64),
-        np.array([grade.upper for grade in document.grades], dtype=np.float64),
-    )
+            kind, numbers = _BETA, (a, b, c)
+    upper = [grade.upper for grade in document.grades]
+    return np.array([kind, *numbers, len(knots[0]), len(upper), *knots[0], *knots[1], *upper], dtype=np.float64)
 
 
 @kernel
-def _between(margin: float, packed: Packed) -> float:
+def _between(margin: float, finish: NDArray[np.float64], at: int) -> float:
     """Isotonic value at a margin, inside the clip bounds."""
-    kind, numbers, margins, values, _ = packed
-    k = np.searchsorted(margins, margin, side="right")
+    knots, margins = np.int64(finish[at + _KNOTS]), np.int64(at) + _REST
+    values = margins + knots
+    k, above = np.int64(0), knots
+    while k < above:  # The first knot above the margin; their number if there is none.
+        middle = (k + above) // 2
+        if margin < finish[margins + middle]:
+            above = middle
+        else:
+            k = middle + 1
     if k == 0:
-        value = values[0]
-    elif k == margins.size or kind == _STEP:
-        value = values[k - 1]
+        value = finish[values]
+    elif k == knots or finish[at + _KIND] == _STEP:
+        value = finish[values + k - 1]
     else:
-        slope = (values[k] - values[k - 1]) / (margins[k] - margins[k - 1])
-        value = min(values[k - 1] + (margin - margins[k - 1]) * slope, values[k])
-    return float(min(max(value, numbers[0]), numbers[1]))
+        low, high = finish[values + k - 1], finish[values + k]
+        left = finish[margins + k - 1]
+        slope = (high - low) / (finish[margins + k] - left)
+        value = min(low + (margin - left) * slope, high)
+    return float(min(max(value, finish[at + _A]), finish[at + _B]))
 
 
 @kernel
-def probability(margin: float, packed: Packed) -> float:
-    """Calibrated probability of one margin; the margin itself under the identity link."""
-    kind, numbers = packed[0], packed[1]
+def probability(margin: float, finish: NDArray[np.float64], at: int) -> float:
+    """Calibrated probability of one margin; the margin itself under the identity link.
+
+    Args:
+        margin: The margin.
+        finish: An array that holds what :func:`pack` gave.
+        at: Where it starts there.
+    """
+    kind = finish[at + _KIND]
     if kind == _IDENTITY:
         return margin
     if kind == _PLATT:
-        p = sigmoid(numbers[0] * margin + numbers[1])
+        p = sigmoid(finish[at + _A] * margin + finish[at + _B])
     elif kind == _BETA:
-        p = sigmoid(numbers[1] * softplus(margin) - numbers[0] * softplus(-margin) + numbers[2])
+        p = sigmoid(finish[at + _B] * softplus(margin) - finish[at + _A] * softplus(-margin) + finish[at + _C])
     else:
-        p = _between(margin, packed)
+        p = _between(margin, finish, at)
     return min(max(p, SMALLEST_PROBABILITY), 1.0 - SMALLEST_PROBABILITY)
 
 
 @kernel
-def grade(p: float, packed: Packed) -> int:
+def grade(p: float, finish: NDArray[np.float64], at: int) -> int:
     """First grade whose upper bound is not below the probability; -1 where the scorer has no grades."""
-    upper = packed[4]
-    if upper.size == 0:
-        return -1
+    count = np.int64(finish[at + _GRADES])
+    upper = np.int64(at) + _REST + 2 * np.int64(finish[at + _KNOTS])
     k = 0
-    while k < upper.size - 1 and p > upper[k]:
+    while k < count - 1 and p > finish[upper + k]:
         k += 1
-    return k
+    return k if count > 0 else -1
 
 
 @kernel
-def probabilities(margins: NDArray[np.float64], packed: Packed, p: NDArray[np.float64]) -> None:
+def probabilities(margins: NDArray[np.float64], finish: NDArray[np.float64], p: NDArray[np.float64]) -> None:
     """Probabilities of many margins, into ``p``."""
     for r in range(margins.size):
-        p[r] = probability(margins[r], packed)
+        p[r] = probability(margins[r], finish, 0)
 
 
 @kernel
-def grades(p: NDArray[np.float64], packed: Packed, index: NDArray[np.int64]) -> None:
+def grades(p: NDArray[np.float64], finish: NDArray[np.float64], index: NDArray[np.int64]) -> None:
     """Grades of many probabilities, into ``index``."""
     for r in range(p.size):
-        index[r] = grade(p[r], packed)
+        index[r] = grade(p[r], finish, 0)

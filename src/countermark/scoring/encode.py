@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -11,20 +12,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countermark.errors import ScorerError
+from countermark.metrics.jit import kernel
 from countermark.scoring.format import InputPart
-from countermark.scoring.jit import kernel
 
 _ABSENT = object()
-_PLAIN = frozenset((float, int, type(None)))
+_NAN = math.nan
+_NUMBER = frozenset((float,))
+_MISSING = type(None)
+_PLAIN = frozenset((float, int, _MISSING, np.float64, np.float32, np.int64, np.int32))
 
 
 @kernel
-def any_infinite(encoded: NDArray[np.float64]) -> bool:
-    """Whether a number of an encoded row is infinite."""
+def refused(encoded: NDArray[np.float64], places: NDArray[np.uint32], refuses: int) -> bool:
+    """Whether an encoded row holds an infinite number, or misses one where the file refuses that."""
     found = False
     for k in range(encoded.size):
-        found |= np.abs(encoded[k]) == np.inf
+        x = encoded[k]
+        found |= (np.abs(x) == np.inf) | ((x != x) & (places[refuses + k] > 0))
     return found
+
+
+class _Codes(dict[str | None, float]):
+    """Codes of one input's levels; a text that is none of them has the code of the unseen."""
+
+    def __init__(self, part: InputPart) -> None:
+        super().__init__({level: float(k) for k, level in enumerate(part.levels or ())})
+        if part.missing == "accept":
+            self[None] = float(len(self))
+        self._unseen = _unseen_code(part)
+
+    def __missing__(self, level: object) -> float:
+        if self._unseen < 0.0 or type(level) is not str:
+            raise KeyError
+        return self._unseen
 
 
 class InputEncoder:
@@ -41,10 +61,14 @@ class InputEncoder:
         self.position = np.empty(len(order), dtype=np.int64)
         self.position[order] = np.arange(len(order))
         self._inputs = tuple(inputs[k] for k in order)
+        self._size = len(order)
+        self.refuses = np.array(
+            [part.type == "numeric" and part.missing == "refuse" for part in self._inputs], dtype=np.int64
+        )
         self._codes = tuple(_code_table(part) for part in self._inputs)
-        self._categorical = tuple((inputs[k].name, _code_table(inputs[k]) or {}) for k in categorical)
-        self._refusing = tuple(k for k, j in enumerate(numeric) if inputs[j].missing == "refuse")
-        self._get_numeric = itemgetter(*(inputs[k].name for k in numeric)) if len(numeric) > 1 else None
+        self._numbers_of = _getter([inputs[k].name for k in numeric])
+        self._texts = tuple((inputs[k].name, _Codes(inputs[k])) for k in categorical)
+        self._write: Callable[..., None] = struct.Struct(f"{len(order)}d").pack_into
 
     def matrix(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Encoded rows, float64 (inputs, n).
@@ -69,36 +93,37 @@ class InputEncoder:
     def vector(self, row: Mapping[str, Any]) -> NDArray[np.float64]:
         """One encoded row, float64 (inputs,); ``None`` and NaN are missing.
 
-        An infinite number may pass: the kernel that reads the row finds it, and :meth:`refuse_infinite` names it.
+        An infinite number may pass, and a missing one where the file refuses that: the kernel that reads the row finds
+        it, and :meth:`refuse` names it.
 
         Raises:
             ScorerError: As :meth:`matrix`.
         """
-        if self._get_numeric is None:
-            return self._slow_vector(row)
+        encoded = np.empty(self._size)
         try:
-            values = self._get_numeric(row)
-            codes = [table[row[name]] for name, table in self._categorical]
-        except (KeyError, TypeError):
+            values: Sequence[Any] = self._numbers_of(row)
+            kinds = {*map(type, values)}
+            if kinds != _NUMBER:
+                if not kinds <= _PLAIN:
+                    return self._slow_vector(row)
+                if _MISSING in kinds:
+                    values = [_NAN if value is None else value for value in values]
+            self._write(encoded, 0, *values, *[codes[row[name]] for name, codes in self._texts])
+        except (KeyError, TypeError, struct.error):
             return self._slow_vector(row)
-        if not _PLAIN.issuperset(map(type, values)) or -1.0 in codes:
-            return self._slow_vector(row)
-        try:
-            encoded = np.array((*values, *codes), dtype=np.float64)
-        except OverflowError:
-            return self._slow_vector(row)
-        for k in self._refusing:
-            if encoded[k] != encoded[k]:
-                return self._slow_vector(row)
         return encoded
 
-    def refuse_infinite(self, row: Mapping[str, Any]) -> None:
-        """Name the input of a row that a kernel found to be infinite.
+    def refuse(self, encoded: NDArray[np.float64]) -> None:
+        """Name the input of an encoded row that a kernel refused; nothing happens where there is none.
 
         Raises:
-            ScorerError: Always, for a row that holds an infinite number.
+            ScorerError: If a number is infinite, or missing where the file refuses that.
         """
-        self._slow_vector(row)
+        for part, refuses, x in zip(self._inputs, self.refuses, encoded, strict=True):
+            if math.isinf(x):
+                raise _infinite(part, 1)
+            if refuses and math.isnan(x):
+                raise _missing(part, 1)
 
     def _slow_vector(self, row: Mapping[str, Any]) -> NDArray[np.float64]:
         read = [
@@ -154,6 +179,13 @@ class InputEncoder:
         if code < 0:
             raise _missing(part, 1) if value is None else _unseen(part, 1)
         return code
+
+
+def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """The values of the names, as a tuple for any number of names."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda row: tuple([row[name] for name in names])
 
 
 def _code_table(part: InputPart) -> dict[str | None, float] | None:

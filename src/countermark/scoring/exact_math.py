@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from countermark.scoring.jit import kernel
+from countermark.metrics.jit import kernel
 
 _INV_LN2 = 1.4426950408889634
 # ln 2 in two parts; the upper one has 21 trailing zero bits, so that k * upper is exact for every exponent k.

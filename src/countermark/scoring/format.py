@@ -255,11 +255,15 @@ Calibration: TypeAlias = Annotated[
 
 
 class GradePart(Part):
-    """A grade: probabilities above the previous bound, up to and including ``upper``."""
+    """A grade: probabilities above the previous bound, up to and including ``upper``.
+
+    Under the identity link it is a pool of predictions: ``pd`` is then the pool's value, and neither it nor ``upper``
+    is bound to 0..1; predictions above the last ``upper`` belong to the last pool.
+    """
 
     name: str = Field(min_length=1)
-    upper: float = Field(gt=0, le=1)
-    pd: float = Field(ge=0, le=1)
+    upper: float
+    pd: float
 
 
 class ScorerDocument(Part):
@@ -270,19 +274,25 @@ class ScorerDocument(Part):
     model: Model
     link: Literal["sigmoid", "identity"] = "sigmoid"
     calibration: Calibration = NoCalibration()
-    grades: tuple[GradePart, ...] = Field(default=(), description="Best first; the last 'upper' is 1.")
+    grades: tuple[GradePart, ...] = Field(
+        default=(), description="Best first; the last 'upper' is 1. Under 'link: identity', pools, lowest first."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> ScorerDocument:
         names = [part.name for part in self.inputs]
         if len(set(names)) != len(names):
             raise ValueError("two inputs have the same name")
-        if self.link == "identity" and (self.calibration.kind != "none" or self.grades):
-            raise ValueError("'link: identity' takes no calibration and no grades")
+        if self.link == "identity" and self.calibration.kind != "none":
+            raise ValueError("'link: identity' takes no calibration")
         if self.grades:
             uppers = [grade.upper for grade in self.grades]
-            if any(low >= high for low, high in pairwise(uppers)) or uppers[-1] != 1.0:
-                raise ValueError("'grades' need increasing 'upper' bounds that end at 1")
+            if any(low >= high for low, high in pairwise(uppers)):
+                raise ValueError("'grades' need increasing 'upper' bounds")
+            if self.link == "sigmoid" and (uppers[0] <= 0.0 or uppers[-1] != 1.0):
+                raise ValueError("'grades' need increasing 'upper' bounds above 0 that end at 1")
+            if self.link == "sigmoid" and not all(0.0 <= grade.pd <= 1.0 for grade in self.grades):
+                raise ValueError("'pd' of a grade must lie inside 0..1")
             if len({grade.name for grade in self.grades}) != len(self.grades):
                 raise ValueError("two grades have the same name")
         for problem in _problems(self.inputs, self.model):

@@ -1,9 +1,8 @@
-"""Kernels of symmetric trees: margins of one row and of many, and tabulated exact contributions.
+"""Kernels of symmetric trees for many rows: margins, and tabulated exact contributions.
 
 Every split is one comparison ``value > border`` between float32 numbers: a missing value is plus or minus infinity,
-and a one-hot split is a 0/1 column compared with a half. One row compares its values with every border; many rows are
-first ranked among the borders of each column, so that a split compares two small integers. Both add the leaves of a
-row in tree order in float64, so both give the same bits.
+and a one-hot split is a 0/1 column compared with a half. Rows are first ranked among the borders of each column, so
+that a split compares two small integers. The leaves of a row are added in tree order in float64.
 """
 
 from __future__ import annotations
@@ -13,10 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from countermark.scoring import calibrate
-from countermark.scoring.encode import any_infinite
+from countermark.metrics.jit import kernel
 from countermark.scoring.format import Tree, TreesModel
-from countermark.scoring.jit import kernel
 
 Packed: TypeAlias = tuple[Any, ...]
 """A plain tuple of arrays: Numba takes a named tuple three times slower."""
@@ -226,81 +223,6 @@ def _value(x: float, code: int, missing: Any) -> Any:
     if code >= 0:
         return np.float32(1.0) if x == code else np.float32(0.0)
     return missing if x != x else np.float32(x)
-
-
-@kernel
-def _row_leaves(encoded: NDArray[np.float64], packed: Packed) -> NDArray[np.int64]:
-    """Leaf index of one encoded row in each tree."""
-    columns, borders, depth, _, _, _, place, code, missing, table_start, table = packed
-    value = np.empty(place.size, dtype=np.float32)
-    for c in range(place.size):
-        x = encoded[place[c]]
-        if table_start[c] >= 0:
-            x = table[table_start[c] + np.int64(x)]
-        value[c] = _value(x, code[c], missing[c])
-    leaves = np.empty(depth.size, dtype=np.int64)
-    s = 0
-    for t in range(depth.size):
-        leaf = 0
-        if depth[t] == 6:  # The usual depth, written out: a third less time than the loop.
-            leaf = (value[columns[s]] > borders[s]) | ((value[columns[s + 1]] > borders[s + 1]) << 1)
-            leaf |= (value[columns[s + 2]] > borders[s + 2]) << 2
-            leaf |= (value[columns[s + 3]] > borders[s + 3]) << 3
-            leaf |= (value[columns[s + 4]] > borders[s + 4]) << 4
-            leaf |= (value[columns[s + 5]] > borders[s + 5]) << 5
-        else:
-            for j in range(depth[t]):
-                leaf |= (value[columns[s + j]] > borders[s + j]) << j
-        leaves[t] = leaf
-        s += depth[t]
-    return leaves
-
-
-@kernel
-def score_row(encoded: NDArray[np.float64], packed: Packed, finish: Packed) -> tuple[float, float, int]:
-    """Margin, probability and grade of one encoded row; NaN if a number of it is infinite."""
-    if any_infinite(encoded):
-        return np.nan, np.nan, -1
-    depth, leaves, scale, bias = packed[2], packed[3], packed[4], packed[5]
-    leaf = _row_leaves(encoded, packed)
-    total = 0.0
-    first = 0
-    for t in range(depth.size):
-        total += leaves[first + leaf[t]]
-        first += 1 << depth[t]
-    margin = total * scale + bias
-    p = calibrate.probability(margin, finish)
-    return margin, p, calibrate.grade(p, finish)
-
-
-@kernel
-def explain_row(
-    encoded: NDArray[np.float64], packed: Packed, finish: Packed, tables: Packed, phi: NDArray[np.float64]
-) -> tuple[float, float, int]:
-    """As :func:`score_row`, and contributions by original input, into ``phi``."""
-    if any_infinite(encoded):
-        return np.nan, np.nan, -1
-    depth, leaves, scale, bias = packed[2], packed[3], packed[4], packed[5]
-    players, counts, table, _ = tables
-    leaf = _row_leaves(encoded, packed)
-    for k in range(phi.size):
-        phi[k] = 0.0
-    total = 0.0
-    first, player, entry = 0, 0, 0
-    for t in range(depth.size):
-        total += leaves[first + leaf[t]]
-        first += 1 << depth[t]
-        at = entry + leaf[t]
-        for i in range(player, player + counts[t]):
-            phi[players[i]] += table[at]
-            at += 1 << depth[t]
-        player += counts[t]
-        entry += counts[t] << depth[t]
-    for k in range(phi.size):
-        phi[k] *= scale
-    margin = total * scale + bias
-    p = calibrate.probability(margin, finish)
-    return margin, p, calibrate.grade(p, finish)
 
 
 @kernel

@@ -13,15 +13,17 @@ import yaml
 from pydantic import TypeAdapter
 
 from countermark.config.source import Source
+from countermark.config.wording import dashed
 from countermark.contracts.checks import ContractResult, check, contract_document
 from countermark.contracts.sources import ingest, read_ingested, write_ingested
 from countermark.contracts.tables import read_table, write_table
+from countermark.contracts.zones import refuse_mixed_zones
 from countermark.errors import StaleError
 from countermark.features.dataset import add_samples, assemble
 from countermark.portfolio.compile import check_model
 from countermark.stages.files import ModelFiles, open_model, read_json, write_bytes, write_json
+from countermark.stages.narratives import read_narrative
 from countermark.training.splits import SplitRows, assign_samples
-from countermark.training.table import CONTINUOUS_KINDS
 
 Progress = Callable[[str], None]
 
@@ -35,6 +37,7 @@ def run_spec(root: Path, name: str, progress: Progress) -> None:
     stale. It names the model, so that DVC does not take it from the cache of another one.
     """
     check_model(root, name)
+    read_narrative(root, name)
     files = open_model(root, name)
     write_bytes(files.out / "spec.checked", f"countermark/spec/1 {name}\n".encode())
     progress(f"{name}: compiled spec equals conf/")
@@ -45,7 +48,8 @@ def run_ingest(root: Path, name: str, progress: Progress) -> None:
     path = root / "sources" / name / "params.yaml"
     if not path.is_file():
         raise StaleError(f"source '{name}' is not compiled", hint="run countermark compile", file=path)
-    source = _SOURCE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8"))["source"])
+    declared = yaml.safe_load(path.read_text(encoding="utf-8"))["source"]
+    source = _SOURCE.validate_python(dashed({"source": declared})["source"])
     ingested = ingest(source, root)
     write_ingested(ingested, root / "data" / "sources" / name)
     for table_name, table in ingested.tables.items():
@@ -54,11 +58,13 @@ def run_ingest(root: Path, name: str, progress: Progress) -> None:
 
 def run_contract(root: Path, name: str, progress: Progress) -> None:
     """Hold every table of the source to its contract."""
-    files = open_model(root, name)
+    files = open_model(root, name, words=False)
     spec = files.spec
-    tables = read_ingested(files.source)
+    tables, manifest = read_ingested(files.source), read_json(files.source / "manifest.json")
+    contracts = (spec.contract, *spec.table_contracts.values())
+    refuse_mixed_zones(contracts, manifest.get("zones", {}), file=f"conf/contract/{spec.contract.name}.yaml")
     results: dict[str, ContractResult] = {}
-    for contract in (spec.contract, *spec.table_contracts.values()):
+    for contract in contracts:
         place = root / "conf" / "contract" / f"{contract.name}.yaml"
         result = check(
             tables[contract.table], contract, spec.source, file=place.relative_to(root) if place.is_file() else None
@@ -75,21 +81,23 @@ def run_contract(root: Path, name: str, progress: Progress) -> None:
         write_table(unfinished / f"{table_name}.parquet", result.accepted)
     shutil.rmtree(files.out / "accepted", ignore_errors=True)
     unfinished.replace(files.out / "accepted")
-    document, quarantine = contract_document(results, read_json(files.source / "manifest.json"))
+    document, quarantine = contract_document(results, manifest)
     write_table(files.out / "quarantine.parquet", quarantine)
     write_json(files.out / "contract.json", document)
 
 
 def run_dataset(root: Path, name: str, progress: Progress) -> None:
     """Make the modelling data set and its samples."""
-    files = open_model(root, name)
+    files = open_model(root, name, words=False)
     spec = files.spec
     tables = {path.stem: read_table(path) for path in sorted((files.out / "accepted").glob("*.parquet"))}
     result = assemble(spec, tables, contract=read_json(files.out / "contract.json"))
     split = assign_samples(spec.split, _split_rows(files, result.dataset, tables))
-    reason = f"{split.dropped_entities} out-of-time entities were seen in development" if split.dropped_rows else ""
+    reasons = [f"{split.dropped_entities} out-of-time entities were seen in development"] if split.dropped_rows else []
+    if split.gap_rows:
+        reasons.append(f"{split.gap_rows} labels were not final when the out-of-time period began")
     dataset, report = add_samples(
-        result.dataset, split.sample.tolist(), result.report, **({"reason": reason} if reason else {})
+        result.dataset, split.sample.tolist(), result.report, reason="; ".join(reasons) or "dropped"
     )
     write_table(files.out / "dataset.parquet", dataset)
     write_table(files.out / "protected.parquet", result.protected)
@@ -116,7 +124,7 @@ def _split_rows(files: ModelFiles, dataset: pa.Table, tables: dict[str, pa.Table
         entity=column("_entity"),
         group=group,
         time=None if time is None else time.astype("datetime64[D]"),
-        continuous=files.spec.kind in CONTINUOUS_KINDS,
+        continuous=files.spec.is_amount,
     )
 
 

@@ -9,9 +9,9 @@ from countermark.errors import EvidenceError
 from countermark.records.digest import digest_of, file_digest, pretty_json
 from countermark.stages.evidence_input import declared_versions, evidence_input, published_baseline
 from countermark.stages.files import ModelFiles, open_model, read_json, write_bytes
+from countermark.stages.narratives import read_narrative
 from countermark.validation.assemble import Previous, pack
 from countermark.validation.collect import Evidence, evidence, policy_digest
-from countermark.validation.narrative import parse_narrative
 
 Progress = Callable[[str], None]
 
@@ -27,14 +27,12 @@ def run_pack(root: Path, name: str, progress: Progress) -> None:
     """Write and seal pack.json from the evidence, the spec and what people wrote."""
     files = open_model(root, name)
     computed = Evidence.from_bytes((files.out / "evidence.json").read_bytes())
-    narrative = root / "conf" / "model" / f"{name}.md"
-    text = narrative.read_text(encoding="utf-8") if narrative.is_file() else ""
     baseline = published_baseline(files)
     sealed = pack(
         computed,
         files.spec,
         digests=pack_digests(files, computed),
-        narrative=parse_narrative(text, narrative.relative_to(root).as_posix()),
+        narrative=read_narrative(root, name),
         previous=None if baseline is None else Previous(baseline=baseline),
     )
     write_bytes(files.report / "pack.json", pretty_json(sealed.model_dump(mode="json")))
@@ -64,7 +62,7 @@ def pack_digests(files: ModelFiles, computed: Evidence) -> dict[str, str]:
         "source": str(read_json(files.source / "manifest.json")["digest"]),
         "data": computed.data_hash,
         "scorer": scorer,
-        "decision": digest_of(files.spec.decision.model_dump(mode="json")),
+        **({} if files.spec.decision is None else {"decision": digest_of(files.spec.decision.model_dump(mode="json"))}),
         "policy": policy_digest(files.spec.policy),
         "semantics": digest_of(declared_versions(files, "pack", "semantics")),
         "lock": digest_of(declared_versions(files, "pack", "libraries")),

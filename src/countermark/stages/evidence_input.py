@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -37,14 +39,15 @@ def evidence_input(files: ModelFiles) -> EvidenceInput:
     scores = read_table(files.out / "scores.parquet")
     protected = read_table(files.out / "protected.parquet")
     _require_same_rows(data, scores)
-    groups = _protected(data, protected)
+    groups = protected_groups(data, protected)
     scorer = read_scorer(files, "scorer.json")
     dataset = read_json(files.out / "dataset.json")
     samples: dict[str, Sample] = {}
     for role in SAMPLES:
         rows = np.flatnonzero(data.sample == role)
         if rows.size:
-            samples[role] = _sample(role, rows, data, scores, groups, scorer.grades)
+            sample = _sample(role, rows, data, scores, groups, scorer.grades)
+            samples[role] = replace(sample, amounts=files.spec.is_amount)
     return EvidenceInput(
         spec=files.spec,
         samples=samples,
@@ -119,7 +122,7 @@ def _require_same_rows(data: ModelData, table: pa.Table) -> None:
         )
 
 
-def _protected(data: ModelData, table: pa.Table) -> dict[str, NDArray[np.object_]]:
+def protected_groups(data: ModelData, table: pa.Table) -> dict[str, NDArray[np.object_]]:
     """Groups in the order of the data set, joined by key."""
     names = [name for name in table.column_names if name != "_key"]
     place = {key: index for index, key in enumerate(table.column("_key").to_pylist())}
@@ -140,8 +143,14 @@ def _protected(data: ModelData, table: pa.Table) -> dict[str, NDArray[np.object_
 def published_baseline(files: ModelFiles) -> Mapping[str, Any] | None:
     """The baseline of the last published release, or None at first validation."""
     folder = files.root / "governance" / "baselines" / files.spec.name
-    published = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    published = list(folder.glob("*.json")) if folder.is_dir() else []
     if not published:
         return None
-    baseline: dict[str, Any] = json.loads(published[-1].read_text(encoding="utf-8"))
+    newest = max(published, key=_version_order)
+    baseline: dict[str, Any] = json.loads(newest.read_text(encoding="utf-8"))
     return baseline
+
+
+def _version_order(path: Path) -> tuple[int, ...]:
+    """``1.10.0`` comes after ``1.9.0``."""
+    return tuple(int(part) for part in path.stem.split(".") if part.isdigit())

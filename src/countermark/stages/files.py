@@ -44,9 +44,15 @@ class ModelFiles:
         return self.spec.challenger is not None
 
 
-def open_model(root: Path, name: str) -> ModelFiles:
-    """Read the compiled spec of a model and make its output folders."""
-    spec, params = read_spec(root, name)
+def open_model(root: Path, name: str, *, words: bool = True) -> ModelFiles:
+    """Read the compiled spec of a model and make its output folders.
+
+    Args:
+        root: The bank's root.
+        name: The model.
+        words: Whether the stage sees the texts of people: as its entry in the table of stages says.
+    """
+    spec, params = read_spec(root, name, words=words)
     out, report = root / OUT.format(model=name), root / REPORT.format(model=name)
     out.mkdir(parents=True, exist_ok=True)
     report.mkdir(parents=True, exist_ok=True)

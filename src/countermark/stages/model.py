@@ -20,21 +20,21 @@ Progress = Callable[[str], None]
 
 def run_train(root: Path, name: str, progress: Progress) -> None:
     """Fit and freeze the candidate."""
-    files = open_model(root, name)
+    files = open_model(root, name, words=False)
     trained = train(files.spec, _table(read_data(files)), progress)
     _write(files, trained, "scorer.json", "training.json")
 
 
 def run_challenge(root: Path, name: str, progress: Progress) -> None:
     """Fit and freeze the simple model that the candidate must beat."""
-    files = open_model(root, name)
+    files = open_model(root, name, words=False)
     trained = train_challenger(files.spec, _table(read_data(files)), progress)
     _write(files, trained, "challenger.json", "challenger_training.json")
 
 
 def run_score(root: Path, name: str, progress: Progress) -> None:
     """Score every row with the frozen candidate and the frozen challenger."""
-    files = open_model(root, name)
+    files = open_model(root, name, words=False)
     data = read_data(files)
     scorer = read_scorer(files, "scorer.json")
     margin = scorer.margin(data.features)

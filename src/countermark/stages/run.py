@@ -24,6 +24,7 @@ _RUNNERS = {
     "train": "countermark.stages.model:run_train",
     "challenge": "countermark.stages.model:run_challenge",
     "score": "countermark.stages.model:run_score",
+    "profile": "countermark.stages.profile:run_profile",
     "evidence": "countermark.stages.evidence:run_evidence",
     "pack": "countermark.stages.evidence:run_pack",
     "render": "countermark.stages.document:run_render",

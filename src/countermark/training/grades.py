@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countermark.config.learner import FixedGrades, Grades, QuantileGrades
+from countermark.config.master_scale import grade_problems
 from countermark.errors import TrainingError
 from countermark.records.digest import round_significant
 from countermark.training.newton import FloatArray
@@ -55,8 +56,8 @@ class MasterScale:
     merged: tuple[str, ...]
 
 
-def fit_grades(grades: Grades, p: FloatArray, y: NDArray[np.float64]) -> MasterScale:
-    """Bounds and PDs of the grades from calibrated probabilities.
+def fit_grades(grades: Grades, p: FloatArray, y: NDArray[np.float64], *, amounts: bool = False) -> MasterScale:
+    """Bounds and PDs of the grades from calibrated probabilities; pools and their values from estimated amounts.
 
     PD of a grade is the mean calibrated probability of its calibration rows, unless policy fixes it. Quantile
     bounds that coincide, grades with too few rows (none for a fixed scale, under half of an equal share for quantiles)
@@ -64,29 +65,26 @@ def fit_grades(grades: Grades, p: FloatArray, y: NDArray[np.float64]) -> MasterS
 
     Args:
         grades: The declared scale.
-        p: Calibrated probabilities of the calibration sample, float64 (n,).
+        p: Calibrated probabilities, or estimates, of the calibration sample, float64 (n,).
         y: Outcome of the same rows (n,).
+        amounts: ``p`` are estimates of an amount: bounds may lie anywhere, and the last quantile pool ends at the
+            largest estimate. Estimates beyond the last bound belong to the last pool.
 
     Raises:
         TrainingError: If bounds or PDs of a fixed scale are not ascending, or names do not fit their number.
     """
+    for problem in grade_problems(grades, amounts=amounts):
+        raise TrainingError(problem.what, expected=problem.expected, got=problem.got, hint=problem.hint)
     match grades.scale:
         case QuantileGrades() as scale:
             declared = scale.count
-            uppers, merged = _quantile_bounds(p, scale.count)
+            top = round_significant(float(p.max()), BOUND_DIGITS) if amounts else 1.0
+            uppers, merged = _quantile_bounds(p, scale.count, top)
             fixed_pd = None
         case FixedGrades() as scale:
-            _check_fixed(scale)
             declared = len(scale.upper)
             uppers, merged, fixed_pd = list(scale.upper), [], scale.pd
-    names = grades.names or tuple(f"R{i + 1}" for i in range(declared))
-    if len(names) != declared or len(set(names)) != len(names):
-        raise TrainingError(
-            "'grades.names' does not fit the scale",
-            expected=f"{declared} different names",
-            got=f"{len(names)} names, {len(set(names))} different",
-            hint="give one name per grade, best first, or leave 'names' out",
-        )
+    names = grades.names or tuple(f"{'P' if amounts else 'R'}{i + 1}" for i in range(declared))
     if fixed_pd is not None:
         rows = [_row(name, upper, pd, members, y) for name, upper, pd, members in _members(names, uppers, fixed_pd, p)]
         return MasterScale(tuple(rows), declared, ())
@@ -103,18 +101,18 @@ def fit_grades(grades: Grades, p: FloatArray, y: NDArray[np.float64]) -> MasterS
     return MasterScale(tuple(rows), declared, tuple(merged + notes))
 
 
-def _quantile_bounds(p: FloatArray, count: int) -> tuple[list[float], list[str]]:
+def _quantile_bounds(p: FloatArray, count: int, top: float) -> tuple[list[float], list[str]]:
     ordered = np.sort(p)
     bounds: list[float] = []
     merged = []
     for i in range(1, count):
         place = min(max(round(p.size * i / count), 1), p.size - 1) if p.size > 1 else 0
         bound = round_significant(0.5 * (float(ordered[place - 1]) + float(ordered[place])), BOUND_DIGITS)
-        if bound >= 1.0 or (bounds and bound <= bounds[-1]):
+        if bound >= top or (bounds and bound <= bounds[-1]):
             merged.append(f"quantile bound {i} of {count - 1} equals its neighbour ({bound:g}): grades merged")
             continue
         bounds.append(bound)
-    return [*bounds, 1.0], merged
+    return [*bounds, top], merged
 
 
 def _merge_until_ascending(
@@ -155,29 +153,6 @@ def _members(
 def _row(name: str, upper: float, pd: float, members: NDArray[np.bool_], y: NDArray[np.float64]) -> GradeRow:
     binary = bool(np.isin(y, (0, 1)).all())
     return GradeRow(name, upper, pd, int(members.sum()), int(y[members].sum()) if binary else None)
-
-
-def _check_fixed(scale: FixedGrades) -> None:
-    if scale.upper[-1] != 1.0 or any(low >= high for low, high in pairwise((0.0, *scale.upper))):
-        raise TrainingError(
-            "'grades.scale.upper' is not a scale",
-            expected="ascending bounds above 0, the last one 1",
-            got=", ".join(f"{bound:g}" for bound in scale.upper),
-            hint="list the upper PD bound of each grade, best grade first",
-        )
-    if scale.pd is None:
-        return
-    edges = (0.0, *scale.upper)
-    inside = len(scale.pd) == len(scale.upper) and all(
-        low <= pd <= high for low, pd, high in zip(edges, scale.pd, scale.upper, strict=False)
-    )
-    if not inside or any(low >= high for low, high in pairwise(scale.pd)):
-        raise TrainingError(
-            "'grades.scale.pd' does not fit its bounds",
-            expected="one ascending PD per bound, inside its grade",
-            got=", ".join(f"{pd:g}" for pd in scale.pd),
-            hint="leave 'pd' out to freeze the mean predicted PD",
-        )
 
 
 def grade_of(p: FloatArray, uppers: list[float]) -> NDArray[np.int64]:

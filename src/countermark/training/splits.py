@@ -53,11 +53,13 @@ class SplitResult:
         sample: Sample label per row, object (n,); None for a dropped row.
         dropped_rows: Out-of-time rows dropped because their entity was seen in development or calibration.
         dropped_entities: Entities of those rows.
+        gap_rows: Rows left out because their labels were not final when the out-of-time period began.
     """
 
     sample: NDArray[np.object_]
     dropped_rows: int = 0
     dropped_entities: int = 0
+    gap_rows: int = 0
 
 
 def assign_samples(split: Split, rows: SplitRows) -> SplitResult:
@@ -169,17 +171,20 @@ def _out_of_time(split: OutOfTimeSplit, rows: SplitRows) -> SplitResult:
         )
     keys = hash_keys(rows.key, rows.entity)
     sample = _by_threshold(unit_interval(split.seed, keys), split.calibration, split.holdout)
-    late = rows.time >= np.datetime64(split.out_of_time_from, "D")
+    start = np.datetime64(split.out_of_time_from, "D")
+    late = rows.time >= start
+    gap = ~late & (rows.time >= start - np.timedelta64(split.gap_days, "D"))
+    sample[gap] = None
     early_sample = sample.copy()
     sample[late] = "out_of_time"
     if rows.entity is None:
-        return SplitResult(sample)
+        return SplitResult(sample, gap_rows=int(gap.sum()))
     fitted = {
         key for key, where, is_late in zip(keys, early_sample, late, strict=True) if not is_late and where in _FITTED
     }
     seen = late & np.array([key in fitted for key in keys], dtype=bool)
     sample[seen] = None
-    return SplitResult(sample, int(seen.sum()), len(set(keys[seen])))
+    return SplitResult(sample, int(seen.sum()), len(set(keys[seen])), int(gap.sum()))
 
 
 def _grouped(split: GroupedSplit, rows: SplitRows) -> SplitResult:

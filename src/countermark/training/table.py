@@ -17,9 +17,6 @@ from countermark.scoring.format import InputPart
 
 FloatArray = NDArray[np.float64]
 
-CONTINUOUS_KINDS = ("lgd", "ead")
-"""Kinds whose outcome is an amount or a share, not an event."""
-
 REPORT_DIGITS = 9
 
 

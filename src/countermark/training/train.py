@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from countermark.config.fitting import fitting_problems
 from countermark.config.learner import CatBoostLearner, Learner, LogisticLearner, ScorecardLearner, Tuning
 from countermark.config.spec import ModelSpec
 from countermark.errors import TrainingError
@@ -24,7 +25,6 @@ from countermark.training.newton import FloatArray
 from countermark.training.scorecard import fit_scorecard
 from countermark.training.splits import SAMPLES, fold_numbers, hash_keys
 from countermark.training.table import (
-    CONTINUOUS_KINDS,
     Input,
     Rows,
     TrainingTable,
@@ -32,7 +32,7 @@ from countermark.training.table import (
     declared_inputs,
     rounded,
 )
-from countermark.training.tuning import TuningResult, check_space, tune
+from countermark.training.tuning import TuningResult, tune
 
 FORMAT = "countermark/training/1"
 
@@ -112,39 +112,15 @@ def check_learner(spec: ModelSpec, learner: Learner) -> None:
         TrainingError: If the outcome is continuous and the learner, metric or calibration needs two classes, or the
             search space is not the learner's.
     """
-    continuous = spec.kind in CONTINUOUS_KINDS
-    if continuous and isinstance(learner, ScorecardLearner):
-        raise TrainingError(
-            f"a scorecard needs an outcome of two classes, kind '{spec.kind}' has a continuous one",
-            expected="'catboost' or 'logistic' (ridge regression)",
-            got="scorecard",
-            hint="set 'learner.kind: logistic'",
-        )
-    if continuous and spec.calibration.method != "none":
-        raise TrainingError(
-            f"calibration '{spec.calibration.method}' needs an outcome of two classes",
-            expected="'calibration.method: none'",
-            got=spec.calibration.method,
-            hint=f"leave 'calibration' out for kind '{spec.kind}'",
-        )
-    if spec.tuning is None:
-        return
-    fitting = ("rmse",) if continuous else ("auc", "log_loss")
-    if spec.tuning.metric not in fitting:
-        raise TrainingError(
-            f"tuning metric '{spec.tuning.metric}' does not fit kind '{spec.kind}'",
-            expected=" or ".join(f"'{name}'" for name in fitting),
-            got=spec.tuning.metric,
-            hint=f"set 'tuning.metric: {fitting[0]}'",
-        )
-    check_space(spec.tuning, spec.learner)
+    for problem in fitting_problems(spec, learner):
+        raise TrainingError(problem.what, expected=problem.expected, got=problem.got, hint=problem.hint)
 
 
 def _train(
     spec: ModelSpec, learner: Learner, tuning: Tuning | None, table: TrainingTable, progress: Progress
 ) -> Trained:
     check_learner(spec, learner)
-    task = _Task(declared_inputs(spec), spec.seed, spec.kind in CONTINUOUS_KINDS)
+    task = _Task(declared_inputs(spec), spec.seed, spec.is_amount)
     development, calibration = table.rows("development"), table.rows("calibration")
     for label, rows in (("development", development), ("calibration", calibration)):
         _check_outcome(label, rows, task.continuous)
@@ -222,21 +198,22 @@ def _document(fitted: Fitted, continuous: bool) -> ScorerDocument:
     return ScorerDocument(inputs=fitted.inputs, model=fitted.model, link="identity" if continuous else "sigmoid")
 
 
-def _freeze(
-    spec: ModelSpec, fitted: Fitted, calibration: Rows, continuous: bool
-) -> tuple[FrozenScorer, MasterScale | None]:
+def _freeze(spec: ModelSpec, fitted: Fitted, calibration: Rows, continuous: bool) -> tuple[FrozenScorer, MasterScale]:
     bare = _document(fitted, continuous)
-    if continuous:
-        return FrozenScorer(bare), None
     margin = FrozenScorer(bare).margin(calibration.columns)
+    if continuous:
+        return _graded(bare, fit_grades(spec.grades, margin, calibration.y, amounts=True))
     fit = fit_calibration(spec.calibration.method, margin, calibration.y.astype(np.int8))
     calibrated = bare.model_copy(update={"calibration": fit})
     p = FrozenScorer(calibrated).probability(margin)
-    scale = fit_grades(spec.grades, p, calibration.y)
+    return _graded(calibrated, fit_grades(spec.grades, p, calibration.y))
+
+
+def _graded(document: ScorerDocument, scale: MasterScale) -> tuple[FrozenScorer, MasterScale]:
     grades = tuple(GradePart(name=row.name, upper=row.upper, pd=row.pd) for row in scale.rows)
     # Validated anew as a whole: model_copy checks nothing.
-    document = ScorerDocument.model_validate(calibrated.model_copy(update={"grades": grades}).model_dump())
-    return FrozenScorer(document), scale
+    whole = ScorerDocument.model_validate(document.model_copy(update={"grades": grades}).model_dump())
+    return FrozenScorer(whole), scale
 
 
 def _check_outcome(label: str, rows: Rows, continuous: bool) -> None:
@@ -305,9 +282,7 @@ def _tuning_report(tuning: Tuning | None, tuned: TuningResult | None) -> dict[st
     return {"tuning": settings, "trials": list(tuned.trials), "best_trial": tuned.best}
 
 
-def _grade_report(scale: MasterScale | None) -> dict[str, Any]:
-    if scale is None:
-        return {"grades": [], "grades_declared": 0, "grades_merged": []}
+def _grade_report(scale: MasterScale) -> dict[str, Any]:
     rows = [
         {"name": row.name, "upper": row.upper, "pd": row.pd, "n": row.n, "events": row.events} for row in scale.rows
     ]

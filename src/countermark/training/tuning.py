@@ -6,7 +6,6 @@ last bit of an exponential, which differs between processors, cannot steer the s
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -15,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import optuna
-from pydantic import ValidationError
 
 from countermark.config.learner import Choice, FloatRange, IntRange, Learner, SearchRange, Tuning
+from countermark.config.problems import Problem
+from countermark.config.search_space import refused_value, space_problems
 from countermark.errors import TrainingError
 from countermark.records.digest import round_significant
 
@@ -30,8 +30,6 @@ FLOAT_DIGITS = 3
 Progress = Callable[[str], None]
 Score = Callable[[Learner], tuple[float, ...]]
 """Learner in, the metric on each fold out."""
-
-_FIXED = {"kind", "threads", "significant_digits", "class_weights"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,43 +103,19 @@ def check_space(tuning: Tuning, learner: Learner) -> None:
     Raises:
         TrainingError: For an unknown or fixed setting, an empty range, or ends the learner refuses.
     """
-    known = sorted(set(type(learner).model_fields) - _FIXED)
-    for name, spread in sorted(tuning.space.items()):
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            raise TrainingError(
-                f"'tuning.space' names '{name}', which learner '{learner.kind}' does not have",
-                expected="one of: " + ", ".join(known),
-                got=name,
-                hint=f"did you mean '{nearest[0]}'?" if nearest else "see 'learner' in the model's params.yaml",
-            )
-        if isinstance(spread, (IntRange, FloatRange)):
-            if spread.low > spread.high or (isinstance(spread, FloatRange) and spread.log and spread.low <= 0):
-                raise TrainingError(
-                    f"'tuning.space.{name}' is not a range",
-                    expected="'low' up to 'high', above 0 on a log scale",
-                    got=f"{spread.low:g} .. {spread.high:g}",
-                    hint="swap or mend the ends",
-                )
-            ends: tuple[int | float | str, ...] = (spread.low, spread.high)
-        else:
-            ends = spread.values
-        for end in ends:
-            _with(learner, {name: end})
+    for problem in space_problems(tuning, learner):
+        raise _error(problem)
 
 
 def _with(learner: Learner, params: dict[str, Any]) -> Learner:
-    try:
-        return type(learner).model_validate(learner.model_dump() | params)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        raise TrainingError(
-            f"'tuning.space.{name}' offers a value that learner '{learner.kind}' refuses",
-            expected=first["msg"].lower(),
-            got=str(params.get(name)),
-            hint=f"narrow 'tuning.space.{name}'",
-        ) from error
+    problem = refused_value(learner, params)
+    if problem is not None:
+        raise _error(problem)
+    return type(learner).model_validate(learner.model_dump() | params)
+
+
+def _error(problem: Problem) -> TrainingError:
+    return TrainingError(problem.what, expected=problem.expected, got=problem.got, hint=problem.hint)
 
 
 def _suggest(trial: optuna.Trial, name: str, spread: SearchRange) -> int | float | str:

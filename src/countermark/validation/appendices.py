@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from countermark.config.contract import Contract
-from countermark.records.evidence import Facts, Paragraph, RegisterRow, Scalar, Table
-from countermark.records.formats import format_interval, format_value
+from countermark.config.semantics import SEMANTICS
+from countermark.config.spec import ModelSpec
+from countermark.records.evidence import Fact, Facts, Paragraph, RegisterRow, Scalar, Table
+from countermark.records.formats import format_estimate, format_value
 from countermark.records.lights import Light
-from countermark.validation.catalogue import abbreviations, glossary, registered_tests, severity_policy
+from countermark.records.register import registered_tests
+from countermark.validation.catalogue import abbreviations, glossary, severity_policy
 from countermark.validation.context import PackContext
 from countermark.validation.inputs import SectionEvidence
 from countermark.validation.phrasing import columns, counted, fact, limit_phrase
@@ -21,8 +24,8 @@ def register_section(context: PackContext, computed: SectionEvidence | None) -> 
     gating = sum(row.gating for row in rows)
     shown = _printed_rows(rows)
     caption = (
-        f"{counted(len(rows), 'test result')}, {gating} gating; printed are the {len(shown)} that gate, fail, are to "
-        "watch, or are the first of their test (* does not gate). The attached CSV holds every row and column."
+        f"Printed are the {len(shown)} results that gate, fail, are to watch, or are the first of their test (* does "
+        "not gate); the attached CSV holds every row and column."
     )
     table = Table(
         id="J1-T1",
@@ -61,11 +64,8 @@ def _printed_rows(rows: Sequence[RegisterRow]) -> tuple[RegisterRow, ...]:
 
 
 def _register_line(row: RegisterRow) -> dict[str, Scalar]:
-    value = "–"
-    if row.statistic is not None:
-        value = format_value(int(row.statistic) if row.format == "int" else row.statistic, row.format)
-    if row.ci_low is not None or row.ci_high is not None:
-        value += f" ({format_interval(row.ci_low, row.ci_high, row.format)})"
+    statistic = int(row.statistic) if row.format == "int" and row.statistic is not None else row.statistic
+    value = format_estimate(statistic, row.ci_low, row.ci_high, row.format)
     p = "–" if row.p_raw is None else format_value(row.p_raw, "pvalue")
     if row.p_adj is not None:
         p += f" ({format_value(row.p_adj, 'pvalue')})"
@@ -82,6 +82,30 @@ def _register_line(row: RegisterRow) -> dict[str, Scalar]:
     }
 
 
+def _alternatives(spec: ModelSpec) -> tuple[Fact, ...]:
+    """What the level tests of this kind are powered against, and from when an error matters."""
+    power, limits = spec.policy.power, spec.policy.materiality
+    match spec.kind:
+        case "lgd":
+            return (
+                fact("Alternative, LGD", power.lgd_shift, "points"),
+                fact("Material, relative to the estimate", limits.amount_relative, "share"),
+                fact("Material, absolute", limits.lgd_absolute, "points"),
+            )
+        case "ead":
+            return (
+                fact("Alternative, of the mean estimate", power.ead_relative, "share"),
+                fact("Material, relative to the estimate", limits.amount_relative, "share"),
+            )
+        case _:
+            return (
+                fact("Alternative, portfolio PD", f"PD × {power.portfolio_pd_multiple:g}"),
+                fact("Alternative, grade block PD", f"PD × {power.block_pd_multiple:g}"),
+                fact("Material, relative", limits.pd_relative, "share"),
+                fact("Material, absolute", limits.pd_absolute, "points"),
+            )
+
+
 def policy_section(context: PackContext, computed: SectionEvidence | None) -> SectionEvidence:
     """J2: every limit with its source, the gating table, the formulas."""
     del computed
@@ -95,22 +119,20 @@ def policy_section(context: PackContext, computed: SectionEvidence | None) -> Se
             fact("Owner", policy.owner),
             fact("Digest", context.digests.get("policy", "not given"), "hash"),
             fact("Source", policy.source_note),
-            fact("Alpha", policy.alpha, "number"),
+            fact("Alpha", f"{policy.alpha:g}"),
             fact("Confidence of intervals", policy.confidence, "share"),
             fact("Fewest events", policy.minimum_events, "int"),
             fact("Smallest group", policy.minimum_group, "int"),
             fact("Power at which a pass counts", policy.power.floor, "share"),
-            fact("Alternative, portfolio PD", f"x {policy.power.portfolio_pd_multiple:g}"),
-            fact("Alternative, grade block PD", f"x {policy.power.block_pd_multiple:g}"),
-            fact("Material, relative", policy.materiality.pd_relative, "share"),
-            fact("Material, absolute", policy.materiality.pd_absolute, "share"),
-            fact("Seed", policy.seed, "int"),
-            fact("Severity policy", f"{severity.version}, {severity.source}"),
+            *_alternatives(context.spec),
+            fact("Seed", str(policy.seed)),
+            fact("Severity policy", f"{severity.version}, {severity.source.removeprefix('[H] ')}"),
         ),
     )
     limits = Table(
         id="J2-T2",
-        caption=f"{counted(len(policy.limits), 'limit')}; each is the bank's choice, with its source.",
+        caption=f"{counted(len(policy.limits), 'limit')}; each is the bank's choice, with its source: [S] a "
+        "supervisor's statistic with a limit of the house, [C] custom of the industry, [H] the house alone.",
         columns=columns(("key", "Limit", "text"), ("rule", "Rule", "text"), ("source", "Source", "text")),
         rows=tuple(
             {"key": key, "rule": limit_phrase(lim.text), "source": lim.source}
@@ -159,11 +181,18 @@ def manifest_section(context: PackContext, computed: SectionEvidence | None) -> 
     """J3: semantics versions, library versions, seeds, lock digest."""
     del computed
     spec, semantics = context.spec, context.register.semantics
+    rooms = [name for name in sorted(semantics) if name in SEMANTICS]
+    libraries = [name for name in sorted(semantics) if name not in SEMANTICS]
     versions = Table(
         id="J3-T1",
-        caption=f"{counted(len(semantics), 'declared version')} of rooms and numeric libraries.",
-        columns=columns(("name", "Room or library", "text"), ("version", "Version", "text")),
-        rows=tuple({"name": name, "version": version} for name, version in sorted(semantics.items())),
+        caption=f"What the results depend on: {counted(len(rooms), 'part')} of the framework and "
+        f"{counted(len(libraries), 'library', 'libraries')}.",
+        columns=columns(("name", "Name", "text"), ("kind", "Kind", "text"), ("version", "Version", "text")),
+        rows=tuple(
+            {"name": name, "kind": kind, "version": semantics[name]}
+            for kind, names in (("framework", rooms), ("library", libraries))
+            for name in names
+        ),
         empty="No version is recorded.",
     )
     learner_threads = getattr(spec.learner, "threads", None)
@@ -171,9 +200,9 @@ def manifest_section(context: PackContext, computed: SectionEvidence | None) -> 
         id="J3-T2",
         caption="Seeds and threads that the results depend on.",
         facts=(
-            fact("Split seed", spec.split.seed, "int"),
-            fact("Policy seed (bootstrap and sampling)", spec.policy.seed, "int"),
-            fact("Tuning seed", "no tuning" if spec.tuning is None else spec.tuning.seed, "text"),
+            fact("Split seed", str(spec.split.seed)),
+            fact("Policy seed (bootstrap and sampling)", str(spec.policy.seed)),
+            fact("Tuning seed", "no tuning" if spec.tuning is None else str(spec.tuning.seed)),
             fact("Threads of the learner", learner_threads if learner_threads is not None else "one", "text"),
             fact("Environment lock", context.digests.get("lock", "not given"), "hash"),
             fact("Semantics", context.digests.get("semantics", "not given"), "hash"),
@@ -222,9 +251,7 @@ def _dictionary(contract: Contract) -> tuple[dict[str, Scalar], ...]:
             shown = ", ".join(str(value) for value in column.allowed[:8])
             values = shown if len(column.allowed) <= 8 else f"{shown} and {len(column.allowed) - 8} more"
         elif column.minimum is not None or column.maximum is not None:
-            low = "any" if column.minimum is None else column.minimum
-            high = "any" if column.maximum is None else column.maximum
-            values = f"{low} to {high}"
+            values = _bounds(column.minimum, column.maximum)
         elif column.pattern is not None:
             values = f"pattern {column.pattern}"
         rows.append(
@@ -242,23 +269,33 @@ def _dictionary(contract: Contract) -> tuple[dict[str, Scalar], ...]:
     return tuple(rows)
 
 
+def _bounds(low: float | str | None, high: float | str | None) -> str:
+    """The range that a contract promises, as it is read: '500 to 40 000', 'at least 1'."""
+    texts = [None if end is None else format_value(end, "number") for end in (low, high)]
+    if texts[1] is None:
+        return f"at least {texts[0]}"
+    return f"at most {texts[1]}" if texts[0] is None else f"{texts[0]} to {texts[1]}"
+
+
 def glossary_section(context: PackContext, computed: SectionEvidence | None) -> SectionEvidence:
     """J5: the words of this pack."""
-    del computed, context
-    words = glossary()
+    del computed
+    amounts = context.spec.is_amount
+    words, shorts = glossary(amounts=amounts), abbreviations(amounts=amounts)
     table = Table(
         id="J5-T1",
-        caption=f"{counted(len(words), 'term')} used in this pack.",
+        caption="Words of this pack.",
         columns=columns(("term", "Term", "text"), ("meaning", "Meaning", "text")),
         rows=tuple({"term": term, "meaning": meaning} for term, meaning in words.items()),
     )
     short = Table(
         id="J5-T2",
-        caption=f"{counted(len(abbreviations()), 'abbreviation')} used in this pack.",
+        caption="Abbreviations of this pack.",
         columns=columns(("short", "Abbreviation", "text"), ("meaning", "Meaning", "text")),
-        rows=tuple({"short": key, "meaning": value} for key, value in abbreviations().items()),
+        rows=tuple({"short": key, "meaning": value} for key, value in shorts.items()),
     )
-    return SectionEvidence(code="J5", conclusion=table.caption, blocks=(table, short))
+    told = f"{counted(len(words), 'term')} and {counted(len(shorts), 'abbreviation')} are explained."
+    return SectionEvidence(code="J5", conclusion=told, blocks=(table, short))
 
 
 def reproduction_command(context: PackContext) -> str:

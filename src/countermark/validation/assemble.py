@@ -24,7 +24,8 @@ from countermark.records.evidence import (
     section_light,
 )
 from countermark.records.lights import Light
-from countermark.validation.catalogue import questions, registered_tests
+from countermark.records.register import registered_tests
+from countermark.validation.catalogue import questions
 from countermark.validation.collect import Evidence, check_section, policy_digest
 from countermark.validation.context import PackContext, PlannedSection
 from countermark.validation.findings import draw_up

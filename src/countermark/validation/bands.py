@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countermark.metrics.binning import LevelBins, NumericBins, quantile_cuts
-from countermark.metrics.discrimination import auc
 from countermark.records.formats import format_value
+from countermark.validation.amounts import rank_strength
 from countermark.validation.inputs import EvidenceInput
 
 _BANDS = 4
@@ -57,7 +57,7 @@ def band_segments(inputs: EvidenceInput) -> dict[str, NDArray[Any]]:
         if values.dtype.kind == "O" or name not in test.features:
             continue
         known = ~np.isnan(values)
-        area = auc(development.y[known], values[known]).value
+        area = rank_strength(inputs.spec, development.y[known], values[known])
         if area is not None and len(quantile_cuts(values[known], _BANDS)) > 0:
             strength[name] = abs(area - 0.5)
     found: dict[str, NDArray[Any]] = {}

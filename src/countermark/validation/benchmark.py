@@ -17,6 +17,7 @@ from countermark.records.evidence import Block, Figure, ReferenceLine, RegisterR
 from countermark.records.lights import Light
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
 from countermark.validation.sentences import between, columns, counted, described, printed, rounded
+from countermark.validation.series import estimates
 
 SECTION = "E5"
 _POINTS = 80
@@ -104,7 +105,7 @@ def _swap(inputs: EvidenceInput) -> SwapSet:
     test = inputs.test
     challenger = test.challenger_margin
     assert challenger is not None
-    rate = float(np.mean(test.p < inputs.spec.decision.cutoff)) if test.n else 0.0
+    rate = float(np.mean(test.p < inputs.spec.decision_policy.cutoff)) if test.n else 0.0
     return swap_set(test.y, test.margin, challenger, rate)
 
 
@@ -144,7 +145,7 @@ def _brier_rows(inputs: EvidenceInput, main: Comparison) -> Iterator[RegisterRow
         "bench.brier_diff", SECTION, "Brier score, champion minus challenger (below 0 favours the champion)",
         sample=main.sample.role, n=main.sample.n, events=main.sample.events, value=main.brier.difference,
         interval=main.brier.interval, ci_method="paired normal", h0="equal Brier score", p_raw=main.brier.p_two_sided,
-        undefined=main.thin or main.brier.reason, gating=False,
+        undefined=main.thin or main.brier.reason, gating=False, fmt="score",
     )  # fmt: skip
 
 
@@ -207,7 +208,7 @@ def _so_what(inputs: EvidenceInput, swap: SwapSet) -> str:
     inside, outside = swap.swapped_in, swap.swapped_out
     if swap.reason is not None or not inside.n:
         return "At the cut-off in use both models approve the same rows."
-    words = inputs.spec.decision
+    words = inputs.spec.decision_policy
     return (
         f"At an equal approval rate {counted(inside.n, 'row')} of {printed(inputs.test.n, 'int')} change sides: those "
         f"only the champion would {words.favourable} had {printed(inside.rate, 'share')} events, those only the "
@@ -251,7 +252,7 @@ def _table(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Table:
         columns=columns(
             ("sample", "Sample", "text"), ("n", "N", "int"), ("events", "D", "int"),
             ("champion", "AUC champion", "auc"), ("challenger", "AUC challenger", "auc"), ("gain", "Gain", "auc"),
-            ("interval", "Interval", "text"), ("p", "p (two-sided)", "pvalue"), ("brier", "Brier difference", "number"),
+            ("interval", "Interval", "text"), ("p", "p (two-sided)", "pvalue"), ("brier", "Brier difference", "score"),
         ),
         rows=rows,
     )  # fmt: skip
@@ -262,7 +263,6 @@ def _forest(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Figure | Non
     if not known:
         return None
     main = found[inputs.test.role]
-    ends = [c.auc.interval for c in known]
     return Figure(
         id="E5-F1", chart="forest", size="half",
         caption=(
@@ -278,11 +278,9 @@ def _forest(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Figure | Non
         ),
         x_label="Gain in AUC", x_format="auc", y_format="auc",
         series=(
-            Series(
-                name="gain", role=inputs.test.role, mark="points", x=tuple(c.sample.label for c in known),
-                y=tuple(rounded(c.auc.difference) for c in known),
-                low=tuple(None if e is None else rounded(e[0]) for e in ends),
-                high=tuple(None if e is None else rounded(e[1]) for e in ends), n=tuple(c.sample.n for c in known),
+            estimates(
+                "gain", [c.sample.label for c in known], [c.auc.difference for c in known],
+                [c.auc.interval for c in known], role=inputs.test.role, n=[c.sample.n for c in known],
             ),
         ),
         lines=(ReferenceLine(axis="x", value=0.0, label="no gain"),),

@@ -245,7 +245,7 @@ def _ratio_row(inputs: EvidenceInput, mean: Portfolio) -> RegisterRow:
         "cal.oe_ratio", SECTION, "Observed over expected events, portfolio (two-sided)",
         sample=test.role, n=test.n, events=test.events, value=mean.ratio.ratio, interval=mean.ratio.interval,
         ci_method="Clopper-Pearson", limit="cal.oe_ratio", h0="ratio = 1",
-        undefined=_too_few_events(inputs) or mean.ratio.reason,
+        undefined=_too_few_events(inputs) or mean.ratio.reason, fmt="ratio",
     )  # fmt: skip
 
 
@@ -270,7 +270,8 @@ def _binomial_rows(inputs: EvidenceInput, part: Portfolio) -> Iterator[RegisterR
 
 
 def _critical(n: int, pd: float) -> str:
-    return f"; {binomial_critical(n, pd, 0.95)} events reject at 95 %, {binomial_critical(n, pd, 0.99)} at 99 %"
+    usual, strict = (printed(binomial_critical(n, pd, at), "int") for at in (0.95, 0.99))
+    return f"; {usual} events reject at 95 %, {strict} at 99 %"
 
 
 def _chi_square_rows(inputs: EvidenceInput, grades: tuple[GradeLine, ...]) -> Iterator[RegisterRow]:
@@ -318,7 +319,7 @@ def _score_rows(inputs: EvidenceInput) -> Iterator[RegisterRow]:
     for test_id, label, segment, value, reason in informed:
         yield inputs.row(
             test_id, SECTION, label, sample=test.role, n=test.n, events=test.events, segment=segment, value=value,
-            undefined=reason,
+            undefined=reason, fmt="points" if test_id == "cal.ece" else "score",
         )  # fmt: skip
     share = parts.miscalibration_share
     yield inputs.row(
@@ -336,12 +337,12 @@ def _slope_rows(inputs: EvidenceInput) -> Iterator[RegisterRow]:
         "cal.slope_citl", SECTION, f"Calibration slope{moved}",
         sample=test.role, n=test.n, events=test.events, segment="slope", value=got.slope, interval=got.slope_interval,
         ci_method="Wald", limit="cal.slope", h0="a = 0 and b = 1", df=2, p_raw=got.p_value,
-        undefined=thin or got.reason,
+        undefined=thin or got.reason, fmt="ratio",
     )  # fmt: skip
     yield inputs.row(
         "cal.slope_citl", SECTION, "Calibration in the large, log odds (above 0: risk under-estimated)",
         sample=test.role, n=test.n, events=test.events, segment="in the large", value=got.in_the_large,
-        interval=got.in_the_large_interval, ci_method="Wald", undefined=thin or got.reason,
+        interval=got.in_the_large_interval, ci_method="Wald", undefined=thin or got.reason, fmt="ratio",
     )  # fmt: skip
 
 
@@ -390,7 +391,7 @@ def _slope_said(rows: tuple[RegisterRow, ...]) -> str:
         return ""
     if row.ci_low <= 1.0 <= row.ci_high:
         return ""
-    told = f"; the slope is {printed(row.statistic, 'number')}, so "
+    told = f"; the slope is {printed(row.statistic, 'ratio')}, so "
     first, last = ("low", "high") if row.ci_high < 1.0 else ("high", "low")
     return f"{told}{first} risks are under-estimated more than {last} ones"
 
@@ -401,7 +402,7 @@ def _conclusion(inputs: EvidenceInput, scale: Portfolio, mean: Portfolio, rows: 
     if mean.ratio.ratio is None:
         return f"Calibration was not evaluated: {mean.ratio.reason}."
     level = f"{100 * inputs.spec.policy.confidence:g} %"
-    ratio, ends = printed(mean.ratio.ratio, "number"), between(mean.ratio.interval, "number")
+    ratio, ends = printed(mean.ratio.ratio, "ratio"), between(mean.ratio.interval, "ratio")
     p_value = printed(scale.test.p_value, "pvalue")
     number = f"observed over expected is {ratio} ({level} interval {ends}, Jeffreys p {p_value})"
     failing, watched = _where(rows, Light.FAIL), _of(rows, Light.WATCH)
@@ -426,7 +427,7 @@ def _would_change(inputs: EvidenceInput, scale: Portfolio, rows: tuple[RegisterR
     more = f" More outcomes would decide {listed(open_rows)}." if open_rows else ""
     if scale.detectable.value is None:
         return f"A Jeffreys p below the limit.{more}"
-    times = printed(scale.detectable.value, "number")
+    times = printed(scale.detectable.value, "ratio")
     return (
         f"A Jeffreys p below the limit. The smallest PD error that this sample finds with "
         f"{100 * policy.power.detect_at:g} % power is {times} times the PD; power at "

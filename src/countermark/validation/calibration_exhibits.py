@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from countermark.metrics.calibration import retail_correlation
-from countermark.metrics.intervals import ObservedExpected, wilson_interval
+from countermark.metrics.intervals import ObservedExpected, RateInterval, wilson_interval
 from countermark.metrics.reliability import calibration_error, consistency_band, corp, quantile_edges
 from countermark.records.evidence import (
     Block,
     Fact,
     Facts,
     Figure,
+    Paragraph,
     ReferenceLine,
     RegisterRow,
     Scalar,
@@ -21,7 +23,18 @@ from countermark.records.evidence import (
     Table,
 )
 from countermark.validation.inputs import EvidenceInput
-from countermark.validation.sentences import between, columns, counted, described, listed, printed, rounded
+from countermark.validation.sentences import (
+    between,
+    columns,
+    counted,
+    described,
+    listed,
+    no_trend,
+    printed,
+    rounded,
+    with_interval,
+)
+from countermark.validation.series import estimates
 
 BINS = 10
 _GRID = 60
@@ -85,15 +98,13 @@ def blocks(
         # Where every block is one grade, the table of blocks says it all.
         _grade_table(inputs, grades, merged) if len(merged) < sum(g.n > 0 for g in grades) else None,
         _vintage_figure(inputs, vintages) if len(vintages) > 1 else None,
-        _vintage_table(inputs, vintages) if len(vintages) > 1 else None,
+        _vintage_table(inputs, vintages)
+        if len(vintages) > 1
+        else Paragraph(text=no_trend([v.name for v in vintages], "calibration")),
         _test_table(inputs, rows),
         _facts(inputs),
     ]
     return tuple(b for b in found if b is not None)
-
-
-def _with_interval(ratio: ObservedExpected) -> str:
-    return f"{printed(ratio.ratio, 'number')} ({between(ratio.interval, 'number')})"
 
 
 def _both(raw: float | None, adjusted: float | None) -> str:
@@ -117,7 +128,7 @@ def _block_table(inputs: EvidenceInput, merged: tuple[GradeBlock, ...], rows: tu
                 "events": block.events,
                 "pd": rounded(block.pd),
                 "rate": rounded(block.events / block.n),
-                "oe": _with_interval(block.ratio),
+                "oe": with_interval(block.ratio.ratio, block.ratio.interval, "ratio"),
                 "p": _both(block.p_raw, block.p_adjusted),
                 "power": rounded(block.power),
                 "light": None if row is None else row.light.value,
@@ -195,10 +206,9 @@ def _bin_points(inputs: EvidenceInput) -> Series:
     used = [i for i in range(got.n.size) if got.n[i] > 0]
     events = [round(float(got.observed[i]) * int(got.n[i])) for i in used]
     ends = [wilson_interval(int(got.n[i]), d, confidence=level).interval for i, d in zip(used, events, strict=True)]
-    return Series(
-        name="bins", role=test.role, mark="points", x=_numbers(got.predicted[used]), y=_numbers(got.observed[used]),
-        low=tuple(None if e is None else rounded(e[0]) for e in ends),
-        high=tuple(None if e is None else rounded(e[1]) for e in ends), n=tuple(int(got.n[i]) for i in used),
+    return estimates(
+        "bins", _numbers(got.predicted[used]), _numbers(got.observed[used]), ends, role=test.role,
+        n=[int(got.n[i]) for i in used],
     )  # fmt: skip
 
 
@@ -254,16 +264,15 @@ def _grade_figure(inputs: EvidenceInput, grades: tuple[GradeLine, ...]) -> Figur
         ),
         x_label="Grade", y_label="Event rate", x_format="text", y_format="share", size="half",
         series=(
-            Series(
-                name="observed", role=inputs.test.role, mark="points", x=names,
-                y=tuple(rounded(r.rate) for r in rates),
-                low=tuple(None if r.interval is None else rounded(r.interval[0]) for r in rates),
-                high=tuple(None if r.interval is None else rounded(r.interval[1]) for r in rates),
-                n=tuple(g.n for g in used),
-            ),
+            _observed(inputs, names, rates, [g.n for g in used]),
             Series(name="PD", role="reference", mark="line", x=names, y=tuple(rounded(g.pd) for g in used)),
         ),
     )  # fmt: skip
+
+
+def _observed(inputs: EvidenceInput, x: Sequence[str], rates: Sequence[RateInterval], n: Sequence[int]) -> Series:
+    """Observed rates with their intervals."""
+    return estimates("observed", x, [r.rate for r in rates], [r.interval for r in rates], role=inputs.test.role, n=n)
 
 
 def _grade_table(inputs: EvidenceInput, grades: tuple[GradeLine, ...], merged: tuple[GradeBlock, ...]) -> Table:
@@ -332,13 +341,7 @@ def _vintage_figure(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) ->
         ),
         x_label="Vintage", y_label="Event rate", x_format="text", y_format="share",
         series=(
-            Series(
-                name="observed", role=inputs.test.role, mark="points", x=names,
-                y=tuple(rounded(r.rate) for r in rates),
-                low=tuple(None if r.interval is None else rounded(r.interval[0]) for r in rates),
-                high=tuple(None if r.interval is None else rounded(r.interval[1]) for r in rates),
-                n=tuple(v.n for v in vintages),
-            ),
+            _observed(inputs, names, rates, [v.n for v in vintages]),
             Series(name="predicted", role="reference", mark="line", x=names, y=tuple(rounded(p) for p in predicted)),
         ),
     )  # fmt: skip
@@ -363,7 +366,7 @@ def _vintage_table(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) -> 
     )
     n, d = sum(v.n for v in vintages), sum(v.events for v in vintages)
     total = sum(v.expected for v in vintages)
-    ratio = printed(d / total, "number") if total > 0.0 else "undefined"
+    ratio = printed(d / total, "ratio") if total > 0.0 else "undefined"
     latest = "; the latest are printed" if len(vintages) > _MOST_ROWS else ""
     return Table(
         id="E2-T4",
@@ -374,7 +377,7 @@ def _vintage_table(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) -> 
         columns=columns(
             ("vintage", "Vintage", "text"), ("n", "N", "int"), ("events", "D", "int"),
             ("observed", "Observed", "share"),
-            ("predicted", "Predicted", "share"), ("oe", "O/E", "number"),
+            ("predicted", "Predicted", "share"), ("oe", "O/E", "ratio"),
         ),
         rows=rows,
         total_rows=len(vintages),
@@ -391,11 +394,11 @@ def _decomposition(inputs: EvidenceInput) -> Figure | None:
         id="E2-F4", chart="waterfall", size="half",
         caption=f"Miscalibration is {share} of uncertainty ({described(inputs.test)}; isotonic (CORP) decomposition).",
         alt=(
-            f"Brier score {printed(parts.brier, 'number')} as uncertainty {printed(parts.uncertainty, 'number')} minus "
-            f"discrimination {printed(parts.discrimination, 'number')} plus miscalibration "
-            f"{printed(parts.miscalibration, 'number')}."
+            f"Brier score {printed(parts.brier, 'score')} as uncertainty {printed(parts.uncertainty, 'score')} minus "
+            f"discrimination {printed(parts.discrimination, 'score')} plus miscalibration "
+            f"{printed(parts.miscalibration, 'score')}."
         ),
-        y_label="Brier score",
+        y_label="Brier score", y_format="score",
         series=(
             Series(
                 name="Brier score", role=inputs.test.role, mark="bars",
@@ -432,10 +435,8 @@ def _test_table(inputs: EvidenceInput, rows: tuple[RegisterRow, ...]) -> Table:
 
 
 def _value_of(row: RegisterRow) -> str:
-    value = printed(row.statistic, row.format)
-    if row.ci_low is None or row.ci_high is None:
-        return value
-    return f"{value} ({between((row.ci_low, row.ci_high), row.format)})"
+    interval = None if row.ci_low is None or row.ci_high is None else (row.ci_low, row.ci_high)
+    return with_interval(row.statistic, interval, row.format)
 
 
 def _facts(inputs: EvidenceInput) -> Facts:
@@ -450,12 +451,8 @@ def _facts(inputs: EvidenceInput) -> Facts:
                 value=rounded(retail_correlation(pd)),
                 format="share",
             ),
-            Fact(
-                label="Alternative for portfolio power, times PD",
-                value=policy.power.portfolio_pd_multiple,
-                format="number",
-            ),
-            Fact(label="Alternative for block power, times PD", value=policy.power.block_pd_multiple, format="number"),
+            Fact(label="Alternative for portfolio power", value=f"PD × {policy.power.portfolio_pd_multiple:g}"),
+            Fact(label="Alternative for block power", value=f"PD × {policy.power.block_pd_multiple:g}"),
             Fact(label="Power below which a pass is not evaluated", value=policy.power.floor, format="share"),
             Fact(label="Material from, relative to PD", value=policy.materiality.pd_relative, format="share"),
             Fact(label="Material from, absolute", value=policy.materiality.pd_absolute, format="points"),

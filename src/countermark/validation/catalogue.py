@@ -1,4 +1,4 @@
-"""The data that the pack is written from: test ids, regulations, severity policy, glossary, narrative questions."""
+"""The data that the pack is written from: regulations, severity policy, glossary, narrative questions."""
 
 from __future__ import annotations
 
@@ -20,17 +20,6 @@ SEVERITIES: tuple[Severity, ...] = ("critical", "high", "medium", "low", "observ
 
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TestEntry(_Entry):
-    """A registered test: where it is at home and what it computes."""
-
-    __test__ = False  # not a pytest class
-
-    id: str = Field(pattern=r"^[a-z]+\.[a-z0-9_]+$")
-    section: str
-    title: str
-    formula: str
 
 
 class Requirement(_Entry):
@@ -117,13 +106,6 @@ def _plain(value: Any) -> Any:
 
 
 @functools.cache
-def registered_tests() -> dict[str, TestEntry]:
-    """Every test id that a register row may carry, in the order of the pack."""
-    entries = TypeAdapter(tuple[TestEntry, ...]).validate_python(_read("tests.yaml"))
-    return {entry.id: entry for entry in entries}
-
-
-@functools.cache
 def requirements() -> tuple[Requirement, ...]:
     """The regulatory catalogue."""
     return TypeAdapter(tuple[Requirement, ...]).validate_python(_read("regulations.yaml"))
@@ -149,12 +131,21 @@ def questions() -> dict[str, Question]:
 
 
 @functools.cache
-def glossary() -> dict[str, str]:
-    """Term to meaning."""
-    return TypeAdapter(dict[str, str]).validate_python(_read("glossary.yaml"))
+def glossary(*, amounts: bool = False) -> dict[str, str]:
+    """Term to meaning, in alphabetical order; with the words of packs on amounts where asked for."""
+    return _words("glossary", amounts)
 
 
 @functools.cache
-def abbreviations() -> dict[str, str]:
-    """Abbreviation to meaning."""
-    return TypeAdapter(dict[str, str]).validate_python(_read("abbreviations.yaml"))
+def abbreviations(*, amounts: bool = False) -> dict[str, str]:
+    """Abbreviation to meaning, in alphabetical order; with those of packs on amounts where asked for."""
+    return _words("abbreviations", amounts)
+
+
+def _words(kind: str, amounts: bool) -> dict[str, str]:
+    reader = TypeAdapter(dict[str, str])
+    words = reader.validate_python(_read(f"{kind}.yaml"))
+    if not amounts:
+        return words
+    more = reader.validate_python(_read("amount_words.yaml")[kind])
+    return dict(sorted((words | more).items(), key=lambda item: (item[0].casefold(), item[0])))

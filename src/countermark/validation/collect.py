@@ -11,7 +11,7 @@ from countermark.config.policy import ModelKind, Policy
 from countermark.errors import EvidenceError
 from countermark.records.digest import canonical_json, digest_of
 from countermark.records.evidence import Block, Finding, Record, RegisterRow
-from countermark.validation.catalogue import registered_tests
+from countermark.records.register import registered_tests
 from countermark.validation.inputs import EvidenceInput, SectionEvidence, evidence_number
 from countermark.validation.registry import SECTIONS, SectionEntry
 
@@ -135,7 +135,7 @@ def check_section(code: str, result: SectionEvidence) -> None:
         if row.test_id not in registered_tests():
             raise EvidenceError(
                 f"section {code} records the unregistered test '{row.test_id}'",
-                expected="a test id of validation/data/tests.yaml",
+                expected="a test id of records/data/tests.yaml",
                 hint="register the test with its section, title and formula",
             )
         if row.section != code:

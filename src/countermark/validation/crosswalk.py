@@ -83,8 +83,8 @@ def crosswalk_section(context: PackContext, computed: SectionEvidence | None) ->
     )
     note = Paragraph(
         text="The crosswalk says where evidence relevant to a clause stands in this pack. It does not say that the "
-        "model or the bank meets the clause. Clauses marked 'expert' were written from expert knowledge: check the "
-        "article before quoting it."
+        "model or the bank meets the clause. Clauses marked 'expert' were written from expert knowledge; check the "
+        "article first."
     )
     return SectionEvidence(
         code="B4",
@@ -125,7 +125,7 @@ def _printed(row: CrosswalkRow, owner: str | None) -> dict[str, Scalar]:
         "clause": f"{item.name}: {item.clause}" + ("" if item.verified == "seen" else " (expert)"),
         "status": item.status_text
         if item.status_text.lower().startswith(_STATUS_WORD[item.status])
-        else f"{_STATUS_WORD[item.status]}. {item.status_text}",
+        else f"{_STATUS_WORD[item.status].capitalize()}. {item.status_text}",
         "asks": item.asks,
         "present": ", ".join(row.present) or "none",
         "missing": missing,

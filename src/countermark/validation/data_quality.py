@@ -24,6 +24,7 @@ from countermark.validation.sentences import (
     printed,
     rounded,
     sentence,
+    some,
     with_light,
 )
 
@@ -132,7 +133,7 @@ def _contract_rows(inputs: EvidenceInput) -> tuple[RegisterRow, ...]:
             inputs.row(
                 "data.contract", SECTION, f"Share of the tolerance used by quarantined rows of table {name}",
                 sample="source", n=total, segment=name, value=used, limit="data.contract",
-                effect=bad / total if total else None, undefined=None if total else empty, fmt="number",
+                effect=bad / total if total else None, undefined=None if total else empty, fmt="share",
             )
         )  # fmt: skip
         duplicates = int(table["duplicates"])
@@ -289,7 +290,7 @@ def _heat_map(inputs: EvidenceInput) -> Figure | None:
             f"{printed(float(shares[top].min()), 'share')}."
         ),
         x_label="Vintage",
-        y_label="Input",
+        y_label="Missing share",
         y_format="share",
         rows=tuple(order),
         columns=tuple(names.tolist()),
@@ -307,7 +308,7 @@ def _rule_table(inputs: EvidenceInput) -> Table:
     found.sort(key=lambda line: (-int(line["failed"] or 0), str(line["table"]), str(line["rule"])))
     rows = tuple(found[:_MOST_ROWS])
     total = sum(int(t["rows"]) for t in inputs.contract["tables"].values())
-    claim = f"{len(failed)} of {counted(len(rules), 'contract rule')} found failing rows"
+    claim = f"{len(failed) or 'None'} of {counted(len(rules), 'contract rule')} found failing rows"
     return Table(
         id="C2-T2",
         caption=f"{claim} (source tables, N = {printed(total, 'int')} rows; failing rows are quarantined and counted).",
@@ -332,7 +333,7 @@ def _rule_line(table: str, kind: str, rules: Sequence[Mapping[str, Any]]) -> dic
         "table": table,
         "rule": kind.replace("_", " "),
         "checks": len(rules),
-        "column": listed([str(r["column"]) for r in worst_first if r["column"] is not None], 6),
+        "column": listed([str(r["column"]) for r in worst_first if r["column"] is not None], 6) or "several together",
         "failed": sum(int(r["failed"]) for r in rules),
         "share": rounded(max(float(r["share"]) for r in rules)),
     }
@@ -354,7 +355,7 @@ def _source_tables(inputs: EvidenceInput) -> Table:
     total = sum(int(t["rows"]) for t in inputs.contract["tables"].values())
     return Table(
         id="C2-T3",
-        caption=f"{counted(quarantined, 'row')} quarantined of {printed(total, 'int')} read; 'duplicate' rows are "
+        caption=f"{some(quarantined, 'row')} quarantined of {printed(total, 'int')} read; 'duplicate' rows are "
         "equal beside the key (source tables).",
         columns=columns(
             ("table", "Table", "text"),
@@ -371,7 +372,10 @@ def _source_tables(inputs: EvidenceInput) -> Table:
 def _freshness(document: Mapping[str, Any] | None) -> str:
     if document is None:
         return "not declared"
-    return "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in sorted(document.items()))
+    return (
+        f"newest {document['column']} {document['newest']}, {counted(int(document['age_days']), 'day')} before "
+        f"{document['as_of']} (at most {printed(int(document['max_age_days']), 'int')})"
+    )
 
 
 def _guard_table(inputs: EvidenceInput) -> Table:
@@ -429,13 +433,13 @@ def _conclusion(
     share = (
         "no input" if top is None or not top.statistic else f"at most {printed(top.statistic, 'share')} ({top.segment})"
     )
-    parts.append(f"{share} is missing in the test sample and {counted(quarantined, 'row')} went to quarantine")
+    parts.append(f"{share} is missing in the test sample and {some(quarantined, 'row').lower()} went to quarantine")
     return sentence(parts)
 
 
 def _would_change(inputs: EvidenceInput, overlap: RegisterRow) -> str:
     limit = limit_phrase(inputs.spec.policy.limits["data.missing"].text, "share")
-    text = f"A missing share outside {limit}, or a missing flag that moves."
+    text = f"A missing share outside its limits ({limit}), or a missing flag that moves."
     if overlap.light is Light.NOT_EVALUATED:
         return f"{text} Declaring the customer key (data.entity) would make overlap testable."
     return text

@@ -9,12 +9,15 @@ from typing import Any
 from countermark.errors import EvidenceError
 from countermark.records.evidence import Block, Facts, Figure, Paragraph, Scalar, Series, Table
 from countermark.records.lights import Light, worst
-from countermark.validation.catalogue import registered_tests
+from countermark.records.register import registered_tests
 from countermark.validation.context import PackContext
 from countermark.validation.data_quality import guard_verdict
 from countermark.validation.inputs import EvidenceInput, SectionEvidence, evidence_number
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted, fact
+from countermark.validation.sentences import printed
+
+_METRICS = {"auc": "AUC", "log_loss": "log loss", "rmse": "RMSE"}
 
 
 def development_evidence(inputs: EvidenceInput) -> SectionEvidence:
@@ -84,10 +87,10 @@ def _choices(inputs: EvidenceInput) -> Facts:
         facts=(
             fact("Learner", spec.learner.kind),
             fact("Split", spec.split.kind.replace("_", "-")),
-            fact("Split seed", spec.split.seed, "int"),
-            fact("Seed of everything else", spec.seed, "int"),
-            fact("Tuning seed", "no tuning" if spec.tuning is None else spec.tuning.seed, "text"),
-            fact("Tuning metric", "no tuning" if spec.tuning is None else spec.tuning.metric),
+            fact("Split seed", str(spec.split.seed)),
+            fact("Seed of everything else", str(spec.seed)),
+            fact("Tuning seed", "no tuning" if spec.tuning is None else str(spec.tuning.seed)),
+            fact("Tuning metric", "no tuning" if spec.tuning is None else _METRICS[spec.tuning.metric]),
             fact("Folds (inside development)", "no tuning" if spec.tuning is None else spec.tuning.folds, "text"),
             fact("Calibration", spec.calibration.method),
             fact("Grades", f"{grades}, {scale.kind}"),
@@ -126,14 +129,15 @@ def _text(value: object) -> str:
 
 
 def _tuning_curve(inputs: EvidenceInput, trials: tuple[Mapping[str, Any], ...]) -> Figure:
-    metric = "objective" if inputs.spec.tuning is None else inputs.spec.tuning.metric
+    metric = "objective" if inputs.spec.tuning is None else _METRICS[inputs.spec.tuning.metric]
     best = inputs.training["best_trial"]
     numbers = tuple(float(trial["number"]) + 1 for trial in trials)
     values = tuple(evidence_number(trial["value"]) for trial in trials)
     running = tuple(evidence_number(trial["best_so_far"]) for trial in trials)
-    told = f"trial {int(best) + 1} is best with {running[-1]:.4f}, the first had {values[0]:.4f}"
-    if int(best) == 0:
-        told = f"none is better than the first, {values[0]:.4f}"
+    told = f"none is better than the first, {printed(values[0], 'score')}"
+    if int(best):
+        gap = printed(abs(running[-1] - values[0]), "score")
+        told = f"trial {int(best) + 1} is best with {printed(running[-1], 'score')}, {gap} better than the first"
     return Figure(
         id="D1-F1",
         chart="xy",
@@ -142,7 +146,7 @@ def _tuning_curve(inputs: EvidenceInput, trials: tuple[Mapping[str, Any], ...]) 
         x_label="Trial",
         y_label=metric,
         x_format="int",
-        y_format="auc" if metric == "auc" else "number",
+        y_format="auc" if metric == "AUC" else "number",
         series=(
             Series(name="trial", role="development", mark="points", x=numbers, y=values),
             Series(name="best so far", role="reference", mark="step", x=numbers, y=running),
@@ -173,7 +177,7 @@ def development_section(context: PackContext, computed: SectionEvidence | None) 
     if computed is None:
         raise EvidenceError("D1 needs its computed part", hint="the registry must give D1 a 'compute' function")
     challenger = context.spec.challenger
-    why = "No challenger is declared." if challenger is None else f"Why this challenger: {challenger.why}"
+    why = "No challenger is declared." if challenger is None else f"Why this challenger: {challenger.why.rstrip('.')}."
     blocks = (
         narrative_block("choices", context.answers),
         *computed.blocks,
@@ -235,7 +239,8 @@ def _assumptions(context: PackContext) -> Table:
 
 def _complexity(context: PackContext) -> Table:
     spec = context.spec
-    gain = next((r for r in context.rows if r.section == "E5" and r.test_id == "bench.gain"), None)
+    test_id, unit = ("bench.error_gain", "squared error saved") if spec.is_amount else ("bench.gain", "AUC")
+    gain = next((r for r in context.rows if r.section == "E5" and r.test_id == test_id), None)
     rows: list[dict[str, Scalar]] = [
         {"aspect": "Learner", "champion": spec.learner.kind, "simple": _kind(context)},
         {"aspect": "Inputs", "champion": str(len(spec.features)), "simple": str(len(spec.features))},
@@ -243,8 +248,10 @@ def _complexity(context: PackContext) -> Table:
     caption = "What complexity buys is not computed: there is no comparison with a simple challenger."
     if gain is not None and gain.statistic is not None:
         sample = {"out_of_time": "out-of-time", "holdout": "hold-out"}.get(gain.sample, gain.sample)
-        caption = f"Complexity buys {gain.statistic:+.3f} AUC ({sample}, {counted(gain.n, 'row')}; E5)."
-        rows.append({"aspect": "Gain in AUC", "champion": f"{gain.statistic:+.3f}", "simple": "0"})
+        size = printed(gain.statistic, "share") if spec.is_amount else f"{gain.statistic:+.3f}"
+        caption = f"Complexity buys {size} {unit} ({sample}, {counted(gain.n, 'row')}; E5)."
+        aspect = "Squared error saved" if spec.is_amount else "Gain in AUC"
+        rows.append({"aspect": aspect, "champion": size, "simple": "0"})
     return Table(
         id="D1-T6",
         caption=caption,

@@ -129,7 +129,7 @@ def _auc_rows(inputs: EvidenceInput, areas: dict[SampleRole, Auc]) -> Iterator[R
     yield inputs.row(
         "disc.auc_delong", SECTION, "Standard error of the AUC (DeLong)",
         sample=test.role, n=test.n, events=test.events, segment=SE_SEGMENT, value=area.se,
-        undefined=area.reason if area.se is None else None, gating=False,
+        undefined=area.reason if area.se is None else None, gating=False, fmt="score",
     )  # fmt: skip
 
 

@@ -11,9 +11,10 @@ from countermark.metrics.discrimination import Auc, Curve, auc, cap, roc_curve, 
 from countermark.metrics.intervals import wilson_interval
 from countermark.metrics.ordering import GradeOrder
 from countermark.metrics.precision import precision_recall_curve
-from countermark.records.evidence import Block, Figure, ReferenceLine, SampleRole, Scalar, Series, Table
+from countermark.records.evidence import Block, Figure, Paragraph, ReferenceLine, SampleRole, Scalar, Series, Table
 from countermark.validation.inputs import EvidenceInput, Sample
-from countermark.validation.sentences import between, columns, counted, described, listed, printed, rounded
+from countermark.validation.sentences import between, columns, counted, described, listed, no_trend, printed, rounded
+from countermark.validation.series import estimates
 
 _POINTS = 80
 _BARS = 24
@@ -67,7 +68,9 @@ def blocks(
         _segment_figure(inputs, segments),
         _part_table("E1-T2", "segment", inputs, segments) if segments else None,
         _vintage_figure(inputs, vintages),
-        _part_table("E1-T3", "vintage", inputs, vintages) if len(vintages) > 1 else None,
+        _part_table("E1-T3", "vintage", inputs, vintages)
+        if len(vintages) > 1
+        else Paragraph(text=no_trend([p.level for p in vintages], "ranking")),
         _grade_table(inputs, pairs),
     ]
     return tuple(b for b in found if b is not None)
@@ -101,7 +104,7 @@ def _sample_table(inputs: EvidenceInput, areas: dict[SampleRole, Auc]) -> Table:
         columns=columns(
             ("sample", "Sample", "text"), ("n", "N", "int"), ("events", "D", "int"), ("auc", "AUC", "auc"),
             ("interval", "Interval", "text"), ("logit", "Logit interval", "text"), ("gini", "Gini", "auc"),
-            ("se", "Std. error", "number"),
+            ("se", "Std. error", "score"),
         ),
         rows=rows,
     )  # fmt: skip
@@ -146,18 +149,18 @@ def _cap(inputs: EvidenceInput, areas: dict[SampleRole, Auc]) -> Figure | None:
         return None
     rate = test.events / test.n
     fifth = float(np.interp(0.2, profile.curve.x, profile.curve.y))
-    perfect = Series(name="perfect", role="reference", x=(0.0, rounded(rate) or 0.0, 1.0), y=(0.0, 1.0, 1.0))
+    ideal = Series(name="ideal", role="reference", x=(0.0, rounded(rate) or 0.0, 1.0), y=(0.0, 1.0, 1.0))
     return Figure(
         id="E1-F2", chart="xy", size="half",
         caption=f"The riskiest fifth holds {printed(fifth, 'share')} of events; accuracy ratio "
         f"{printed(profile.accuracy_ratio, 'auc')} ({described(test)}).",
         alt=(
-            f"Cumulative accuracy profile of {listed([s.label for s in used])} between the diagonal and the perfect "
+            f"Cumulative accuracy profile of {listed([s.label for s in used])} between the diagonal and the ideal "
             f"curve, which turns at {printed(rate, 'share')} of rows. On the {test.label} sample the riskiest 20 % of "
             f"rows hold {printed(fifth, 'share')} of events."
         ),
         x_label="Share of rows, riskiest first", y_label="Share of events", x_format="share", y_format="share",
-        series=(*(_line(s.label, s.role, cap(s.y, s.margin).curve) for s in used), perfect),
+        series=(*(_line(s.label, s.role, cap(s.y, s.margin).curve) for s in used), ideal),
         lines=(ReferenceLine(axis="diagonal", label="no skill"),),
     )  # fmt: skip
 
@@ -178,9 +181,15 @@ def _precision_recall(inputs: EvidenceInput) -> Figure | None:
             f"{printed(rate, 'share')} as recall reaches 100 %; at 50 % recall it is {printed(half, 'share')}."
         ),
         x_label="Recall", y_label="Precision", x_format="share", y_format="share",
-        series=(_line(test.label, test.role, curve),),
+        series=(_line(test.label, test.role, _from_first_event(curve)),),
         lines=(ReferenceLine(axis="y", value=rounded(rate), label="event rate"),),
     )  # fmt: skip
+
+
+def _from_first_event(curve: Curve) -> Curve:
+    """Precision where something was found: before the first event it is zero or one by the luck of a row."""
+    found = curve.x > 0.0
+    return Curve(curve.x[found], curve.y[found], curve.threshold[found])
 
 
 def _densities(inputs: EvidenceInput) -> Figure | None:
@@ -195,7 +204,7 @@ def _densities(inputs: EvidenceInput) -> Figure | None:
         count = np.histogram(np.clip(part, edges[0], edges[-1]), edges)[0]
         share = _numbers(count / max(1, part.size))
         series.append(Series(name=name, mark="step", role="group", x=middle, y=share, n=tuple(count.tolist())))
-    centre = [printed(float(np.median(test.margin[test.y == k])), "number") for k in (0, 1)]
+    centre = [printed(float(np.median(test.margin[test.y == k])), "ratio") for k in (0, 1)]
     return Figure(
         id="E1-F4", chart="xy", size="half",
         caption=f"The median score of events is {centre[1]}, of non-events {centre[0]}, in log odds "
@@ -246,12 +255,8 @@ def _segment_figure(inputs: EvidenceInput, parts: tuple[PartAuc, ...]) -> Figure
 
 
 def _part_series(name: str, role: SampleRole, x: list[str], parts: list[PartAuc]) -> Series:
-    intervals = [p.auc.interval for p in parts]
-    return Series(
-        name=name, role=role, mark="points", x=tuple(x), y=tuple(rounded(p.auc.value) for p in parts),
-        low=tuple(None if i is None else rounded(i[0]) for i in intervals),
-        high=tuple(None if i is None else rounded(i[1]) for i in intervals), n=tuple(p.n for p in parts),
-    )  # fmt: skip
+    values, intervals = [p.auc.value for p in parts], [p.auc.interval for p in parts]
+    return estimates(name, x, values, intervals, role=role, n=[p.n for p in parts])
 
 
 def _vintage_figure(inputs: EvidenceInput, parts: tuple[PartAuc, ...]) -> Figure | None:
@@ -322,7 +327,7 @@ def _grade_table(inputs: EvidenceInput, pairs: tuple[Pair, ...]) -> Table:
                 "events": int(d[i]),
                 "rate": rounded(rate.rate),
                 "interval": between(rate.interval, "share"),
-                "method": "" if pair is None or pair.test.method is None else pair.test.method,
+                "method": None if pair is None else pair.test.method,
                 "order": None if pair is None else rounded(pair.test.p_differentiation),
                 "inversion": None if pair is None else rounded(pair.p_adjusted),
                 "verdict": _verdict(pair),
@@ -347,9 +352,9 @@ def _grade_table(inputs: EvidenceInput, pairs: tuple[Pair, ...]) -> Table:
     )  # fmt: skip
 
 
-def _verdict(pair: Pair | None) -> str:
+def _verdict(pair: Pair | None) -> str | None:
     if pair is None:
-        return ""
+        return None
     if pair.test.reason is not None:
         return pair.test.reason
     return "inverted" if pair.test.inverted else "in order"

@@ -9,12 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from countermark.metrics.discrimination import auc_difference
-from countermark.records.evidence import Block, Figure, Paragraph, RegisterRow, Scalar, Series, Table
+from countermark.records.evidence import Block, Figure, Format, Paragraph, RegisterRow, Scalar, Table
+from countermark.records.formats import format_column
 from countermark.records.lights import Light
-from countermark.records.limits import UpperLimit
+from countermark.records.limits import UpperLimit, plain
+from countermark.validation.amounts import rank_difference, rank_measure
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
-from countermark.validation.sentences import between, columns, counted, described, level, listed, printed, rounded
+from countermark.validation.sentences import (
+    columns,
+    counted,
+    described,
+    level,
+    listed,
+    printed,
+    rounded,
+    with_interval,
+)
+from countermark.validation.series import estimates
 
 SECTION = "G1"
 _MOST_ROWS = 10_000
@@ -66,7 +77,7 @@ def drivers(inputs: EvidenceInput) -> SectionEvidence:
     if test.n == 0:
         return _nothing(inputs)
     phi, base = inputs.scorer.contributions(test.features)
-    residual = additivity_residual(phi, base, test.margin)
+    residual = additivity_residual(phi, base, test.margin) / _unit(inputs)
     rows_used = _drawn(test, inputs.spec.seed)
     part = phi[rows_used]
     ranked = _ranked(inputs, part, rows_used)
@@ -86,7 +97,7 @@ def drivers(inputs: EvidenceInput) -> SectionEvidence:
     return SectionEvidence(
         code=SECTION,
         conclusion=_conclusion(rows[0], residual, ranked, clusters),
-        would_change=f"A residual beyond {inputs.spec.policy.limits['xai.shap_additivity'].watch:g} in margin."
+        would_change=f"A residual beyond {plain(inputs.spec.policy.limits['xai.shap_additivity'].watch)} in margin."
         if isinstance(inputs.spec.policy.limits["xai.shap_additivity"], UpperLimit)
         else "A residual beyond the limit in margin.",
         so_what=(
@@ -113,6 +124,11 @@ def additivity_residual(phi: Floats, base: float, margin: Floats) -> float:
     for k in range(phi.shape[1]):
         total = total + phi[:, k]
     return float(np.abs(total - margin).max())
+
+
+def _unit(inputs: EvidenceInput) -> float:
+    """What a residual is counted in: one, or the largest exposure, whose own rounding grows with its size."""
+    return max(1.0, float(np.abs(inputs.test.margin).max())) if inputs.spec.kind == "ead" else 1.0
 
 
 def _nothing(inputs: EvidenceInput) -> SectionEvidence:
@@ -185,13 +201,13 @@ def _permutation(
         tests = []
         for _ in range(_REPEATS):
             shuffled = features | {item.name: features[item.name][rng.permutation(rows.size)]}
-            got = auc_difference(y, margin, inputs.scorer.margin(shuffled), confidence=inputs.spec.policy.confidence)
-            tests.append(got)
-        if tests[0].difference is None:
+            tests.append(rank_difference(inputs.spec, y, margin, inputs.scorer.margin(shuffled)))
+        drops = [difference for difference, _ in tests if difference is not None]
+        if not drops:
             found.append((None, None))
             continue
-        drop = float(np.mean([t.difference for t in tests]))
-        halves = [(t.interval[1] - t.interval[0]) / 2 for t in tests if t.interval is not None]
+        drop = float(np.mean(drops))
+        halves = [(interval[1] - interval[0]) / 2 for _, interval in tests if interval is not None]
         half = float(np.mean(halves)) if halves else None
         found.append((drop, None if half is None else (drop - half, drop + half)))
     return found
@@ -272,47 +288,56 @@ def clustered(names: list[str], links: Floats, threshold: float) -> tuple[tuple[
 def _additivity_row(inputs: EvidenceInput, residual: float) -> RegisterRow:
     test = inputs.test
     return inputs.row(
-        "xai.shap_additivity", SECTION, "Largest additivity residual, in margin",
+        "xai.shap_additivity", SECTION,
+        f"Largest additivity residual, in {'the largest estimate' if inputs.spec.kind == 'ead' else 'margin'}",
         sample=test.role, n=test.n, events=test.events, value=residual, limit="xai.shap_additivity",
     )  # fmt: skip
 
 
+def _paired(inputs: EvidenceInput) -> str:
+    """The method behind the interval of a fall in AUC or gAUC."""
+    return "paired influences" if inputs.spec.is_amount else "paired DeLong"
+
+
+def _no_drop(inputs: EvidenceInput) -> str:
+    return f"the test sample has one {'realised amount' if inputs.spec.is_amount else 'outcome'} only"
+
+
 def _global_rows(inputs: EvidenceInput, ranked: list[Driver], n: int) -> list[RegisterRow]:
-    test, seed = inputs.test, inputs.spec.seed
+    test, seed, measure = inputs.test, inputs.spec.seed, rank_measure(inputs.spec)
     found = []
     for d in ranked:
         found.append(
             inputs.row(
                 "xai.global", SECTION, f"Mean absolute contribution of {d.name}", sample=test.role, n=n,
                 segment=d.name, value=d.importance, interval=d.interval, ci_method="percentile bootstrap of rows",
-                effect=d.share, gating=False, seed=seed,
+                effect=d.share, gating=False, seed=seed, fmt=_style(inputs),
             )
         )  # fmt: skip
         found.append(
             inputs.row(
-                "xai.global", SECTION, f"Fall in AUC when {d.name} is permuted", sample=test.role, n=n,
+                "xai.global", SECTION, f"Fall in {measure} when {d.name} is permuted", sample=test.role, n=n,
                 segment=f"{d.name}: permuted", value=d.drop, interval=d.drop_interval,
-                ci_method=f"paired DeLong, mean of {_REPEATS} permutations", gating=False, seed=seed, fmt="auc",
-                undefined=None if d.drop is not None else "the test sample has one outcome only",
+                ci_method=f"{_paired(inputs)}, mean of {_REPEATS} permutations", gating=False, seed=seed, fmt="auc",
+                undefined=None if d.drop is not None else _no_drop(inputs),
             )
         )  # fmt: skip
     return found
 
 
 def _importance_figure(inputs: EvidenceInput, ranked: list[Driver], n: int) -> Figure:
-    shown, top = ranked[:_MOST_BARS], ranked[0]
+    shown, top, style = ranked[:_MOST_BARS], ranked[0], _style(inputs)
     return Figure(
         id="G1-F1", chart="bars", size="half",
         caption=f"'{top.name}' moves the score most ({_sample(inputs, n)}; {level(inputs.spec.policy)} bootstrap).",
         alt=f"Bars of mean absolute contribution in margin, falling from {top.name} at "
-        f"{printed(top.importance, 'number')} to {shown[-1].name} at {printed(shown[-1].importance, 'number')}; "
+        f"{printed(top.importance, style)} to {shown[-1].name} at {printed(shown[-1].importance, style)}; "
         f"the first three inputs hold {printed(sum(d.share for d in ranked[:3]), 'share')} of the sum.",
-        x_label="Mean absolute contribution (margin)", y_format="number",
+        x_label="Mean absolute contribution (margin)", y_format=style,
         series=(
-            Series(
-                name="contribution", role=inputs.test.role, mark="bars", x=tuple(d.name for d in shown),
-                y=tuple(rounded(d.importance) for d in shown), low=tuple(rounded(d.interval[0]) for d in shown),
-                high=tuple(rounded(d.interval[1]) for d in shown),
+            estimates(
+                "contribution", [d.name for d in shown], [d.importance for d in shown], [d.interval for d in shown],
+                role=inputs.test.role, mark="bars",
             ),
         ),
     )  # fmt: skip
@@ -322,22 +347,30 @@ def _permutation_figure(inputs: EvidenceInput, ranked: list[Driver], n: int) -> 
     shown = ranked[:_MOST_BARS]
     defined = [d for d in shown if d.drop is not None]
     most = max(defined, key=lambda d: (d.drop or 0.0, d.name), default=None)
-    claim = "The fall in AUC is undefined" if most is None else f"AUC falls most without '{most.name}'"
+    measure = rank_measure(inputs.spec)
+    claim = f"The fall in {measure} is undefined" if most is None else f"{measure} falls most without '{most.name}'"
     size = "0 inputs could be tested" if most is None else f"the largest is {most.name}, {printed(most.drop, 'auc')}"
     return Figure(
         id="G1-F2", chart="bars", size="half",
-        caption=f"{claim} ({_sample(inputs, n)}; {level(inputs.spec.policy)} paired DeLong).",
-        alt=f"Bars of the fall in AUC when one input is permuted, in the order of the contributions: {size}.",
-        x_label="Fall in AUC when permuted", y_format="auc",
+        caption=f"{claim} ({_sample(inputs, n)}; {level(inputs.spec.policy)} {_paired(inputs)}).",
+        alt=f"Bars of the fall in {measure} when one input is permuted, in the order of the contributions: {size}.",
+        x_label=f"Fall in {measure} when permuted", y_format="auc",
         series=(
-            Series(
-                name="permutation", role=inputs.test.role, mark="bars", x=tuple(d.name for d in shown),
-                y=tuple(rounded(d.drop) for d in shown),
-                low=tuple(None if d.drop_interval is None else rounded(d.drop_interval[0]) for d in shown),
-                high=tuple(None if d.drop_interval is None else rounded(d.drop_interval[1]) for d in shown),
+            estimates(
+                "permutation", [d.name for d in shown], [d.drop for d in shown], [d.drop_interval for d in shown],
+                role=inputs.test.role, mark="bars",
             ),
         ),
     )  # fmt: skip
+
+
+def _style(inputs: EvidenceInput) -> Format:
+    """How a contribution is printed: log-odds have one size for all models, an amount has that of its unit."""
+    return "number" if inputs.spec.is_amount else "score"
+
+
+def _column_style(inputs: EvidenceInput) -> Format:
+    return "number" if inputs.spec.is_amount else "ratio"
 
 
 def _sample(inputs: EvidenceInput, n: int) -> str:
@@ -360,8 +393,8 @@ def _driver_table(inputs: EvidenceInput, ranked: list[Driver], n: int) -> Table:
         rows.append(
             {
                 "rank": k, "input": d.name, "share": rounded(d.share),
-                "phi": f"{printed(d.importance, 'number')} ({between(d.interval, 'number')})",
-                "drop": f"{printed(d.drop, 'auc')} ({between(d.drop_interval, 'auc')})",
+                "phi": with_interval(d.importance, d.interval, _style(inputs)),
+                "drop": with_interval(d.drop, d.drop_interval, "auc"),
                 "found": _found(d), "expected": "none" if declared is None else declared.expected,
             }
         )  # fmt: skip
@@ -371,7 +404,7 @@ def _driver_table(inputs: EvidenceInput, ranked: list[Driver], n: int) -> Table:
         caption=f"Three inputs hold {printed(three, 'share')} of all contributions ({_sample(inputs, n)}).",
         columns=columns(
             ("rank", "Rank", "int"), ("input", "Input", "text"), ("share", "Share", "share"),
-            ("phi", "Mean abs. contribution", "text"), ("drop", "Fall in AUC", "text"),
+            ("phi", "Mean abs. contribution", "text"), ("drop", f"Fall in {rank_measure(inputs.spec)}", "text"),
             ("found", "Found", "text"), ("expected", "Expected", "text"),
         ),
         rows=tuple(rows), total_rows=len(ranked),
@@ -380,11 +413,14 @@ def _driver_table(inputs: EvidenceInput, ranked: list[Driver], n: int) -> Table:
 
 def _reading(inputs: EvidenceInput, ranked: list[Driver], n: int) -> Table:
     """What the top drivers mean, and what they add at their ends."""
-    unit = "in the predicted value" if getattr(inputs.scorer, "link", "sigmoid") == "identity" else "in log-odds"
+    what = "estimate" if inputs.spec.is_amount else "risk in log-odds"
+    top = ranked[:_TOP]
+    told = format_column([rounded(v) for d in top for v in (d.low, d.high, d.missing)], _column_style(inputs))
+    signed = [f"+{text}" if text[0].isdigit() else text for text in told]
     rows: list[dict[str, Scalar]] = []
-    for d in ranked[:_TOP]:
+    for k, d in enumerate(top):
         declared = inputs.spec.features.get(d.name)
-        low, high = ("–", "–") if d.low is None or d.high is None else (_signed(d.low), _signed(d.high))
+        low, high, missing = signed[3 * k : 3 * k + 3]
         if d.level_low is not None:
             low, high = f"{low} ({d.level_low})", f"{high} ({d.level_high})"
         rows.append(
@@ -392,12 +428,12 @@ def _reading(inputs: EvidenceInput, ranked: list[Driver], n: int) -> Table:
                 "input": d.name if declared is None or not declared.meaning else f"{d.name}: {declared.meaning}",
                 "low": low,
                 "high": high,
-                "missing": "–" if d.missing is None else _signed(d.missing),
+                "missing": missing,
             }
         )  # fmt: skip
     return Table(
         id="G1-T2",
-        caption=f"What the top {len(rows)} inputs add to the risk {unit}, on average in their lowest and highest "
+        caption=f"What the top {len(rows)} inputs add to the {what}, on average in their lowest and highest "
         f"tenth; of levels, the one that adds least and most ({_sample(inputs, n)}).",
         columns=columns(
             ("input", "Input", "text"), ("low", "Lowest tenth", "text"), ("high", "Highest tenth", "text"),
@@ -407,17 +443,13 @@ def _reading(inputs: EvidenceInput, ranked: list[Driver], n: int) -> Table:
     )  # fmt: skip
 
 
-def _signed(value: float) -> str:
-    return f"{rounded(value):+.3g}".replace("-", "−")
-
-
 def _methods(inputs: EvidenceInput, ranked: list[Driver], n: int) -> str:
     both = [d for d in ranked if d.drop is not None]
     agreement = ""
     if len(both) > 2:
         rank = _spearman(np.array([d.importance for d in both]), np.array([d.drop for d in both], dtype=np.float64))
         if rank is not None:
-            agreement = f" The two orders agree with a rank correlation of {printed(rank, 'number')}."
+            agreement = f" The two orders agree with a rank correlation of {printed(rank, 'ratio')}."
     return (
         "Contributions are exact and in the margin, before calibration: path-dependent for trees, against the frozen "
         "background means for linear models and scorecards. Permutation breaks the link of one input with all others, "
@@ -441,7 +473,7 @@ def _cluster_table(
         caption=f"{claim} (absolute rank correlation of {_CLUSTER_AT:g} or more; {_sample(inputs, n)}).",
         columns=columns(
             ("inputs", "Inputs", "text"), ("count", "Inputs in cluster", "int"),
-            ("largest", "Largest correlation", "number"),
+            ("largest", "Largest correlation", "ratio"),
         ),
         rows=tuple(rows),
         empty="No two inputs reach the threshold: importance can be read input by input.",
@@ -452,6 +484,8 @@ def _conclusion(row: RegisterRow, residual: float, ranked: list[Driver], cluster
     leading = listed([d.name for d in ranked[:3]])
     held = printed(sum(d.share for d in ranked[:3]), "share")
     if row.light is Light.FAIL:
-        return f"Contributions miss the score by up to {residual:.1e} in margin, so no driver below can be relied on."
+        missed = plain(float(f"{residual:.1e}"))
+        return f"Contributions miss the score by up to {missed} in margin, so no driver below can be relied on."
     together = f"; {counted(len(clusters), 'cluster')} of inputs move together" if clusters else ""
-    return f"Contributions add up to the score within {residual:.1e}; {leading} hold {held} of their sum{together}."
+    within = "" if row.threshold is None else f", within the limit of {row.threshold.split(' ')[1]} in margin"
+    return f"Contributions add up to the score{within}; {leading} hold {held} of their sum{together}."

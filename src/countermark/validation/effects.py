@@ -29,6 +29,7 @@ from countermark.records.evidence import (
     Table,
 )
 from countermark.records.lights import Light
+from countermark.validation.amounts import gap_format, value_format, value_word
 from countermark.validation.border_grid import border_grid
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
 from countermark.validation.phrasing import limit_phrase
@@ -101,7 +102,6 @@ class Direct:
 
 def effect_shapes(inputs: EvidenceInput) -> SectionEvidence:
     """G3: accumulated local effects of every numeric input, and violations of declared directions row by row."""
-    test = inputs.test
     shapes = tuple(_shape(inputs, name) for name in _numeric(inputs))
     directs = tuple(d for s in shapes if (d := _direct(inputs, s)) is not None)
     rows = (
@@ -118,14 +118,17 @@ def effect_shapes(inputs: EvidenceInput) -> SectionEvidence:
     blocks.append(_span_table(inputs, drawn))
     return SectionEvidence(
         code=SECTION,
-        conclusion=_conclusion(test, directs, rows, drawn),
+        conclusion=_conclusion(inputs, directs, rows, drawn),
         would_change=(
             "Steps against a declared direction (limit: "
-            f"{limit_phrase(inputs.spec.policy.limits['xai.monotonicity'].text, 'share')}), or a single drop of a "
-            "basis point or more."
+            f"{limit_phrase(inputs.spec.policy.limits['xai.monotonicity'].text, 'share')}), or a single drop of "
+            f"{_smallest_drop(inputs)} or more."
         ),
         so_what=(
-            "Where an effect runs against its declared direction, an applicant can be scored riskier for a change "
+            "Where an effect runs against its declared direction, an estimate can rise for a change that should have "
+            "lowered it."
+            if inputs.spec.is_amount
+            else "Where an effect runs against its declared direction, an applicant can be scored riskier for a change "
             "that should have helped."
         ),
         rows=rows,
@@ -203,7 +206,7 @@ def _row_curves(
     """Every row's own curve over the whole grid: violations in margin space, largest drop in probability."""
     n = len(rest[name])
     total = Violations(0, 0, 0, 0, 0.0)
-    drop = 0.0
+    drop, dust = 0.0, _SMALL_NUMBER * max(1.0, _mean_size(inputs))
     for start in range(0, n if grid.size > 1 else 0, max(1, _CHUNK // max(grid.size, 1))):
         rows = slice(start, min(n, start + max(1, _CHUNK // grid.size)))
         size = rows.stop - rows.start
@@ -211,7 +214,7 @@ def _row_curves(
         margin = inputs.scorer.margin(spread)
         part = monotonicity_violations(margin.reshape(size, grid.size), direction)
         p = inputs.scorer.probability(margin).reshape(size, grid.size)
-        drop = max(drop, monotonicity_violations(p, direction, tolerance=_SMALL_NUMBER).max_drop)
+        drop = max(drop, monotonicity_violations(p, direction, tolerance=dust).max_drop)
         total = Violations(
             total.steps + part.steps,
             total.violations + part.violations,
@@ -219,7 +222,7 @@ def _row_curves(
             total.curves_violating + part.curves_violating,
             max(total.max_drop, part.max_drop),
         )
-    return total, (drop if drop > _SMALL_NUMBER else 0.0)
+    return total, (drop if drop > dust else 0.0)
 
 
 def _share_row(inputs: EvidenceInput, direct: Direct) -> RegisterRow:
@@ -235,12 +238,26 @@ def _share_row(inputs: EvidenceInput, direct: Direct) -> RegisterRow:
     )  # fmt: skip
 
 
+def _mean_size(inputs: EvidenceInput) -> float:
+    """What a drop is counted in: one, or the mean size of an exposure's estimate."""
+    size = float(np.abs(inputs.test.p).mean()) if inputs.spec.kind == "ead" and inputs.test.n else 1.0
+    return size if size > 0.0 else 1.0
+
+
+def _smallest_drop(inputs: EvidenceInput) -> str:
+    """The drop that the policy fails, in words: of a share, or of the mean size of an exposure's estimate."""
+    return "a basis point of the mean estimate" if inputs.spec.kind == "ead" else "a basis point"
+
+
 def _drop_row(inputs: EvidenceInput, direct: Direct) -> RegisterRow:
-    thin = _thin(inputs, direct)
+    thin, word = _thin(inputs, direct), value_word(inputs.spec)
+    unit = ", of the mean estimate" if inputs.spec.kind == "ead" else ""
     return inputs.row(
-        "xai.monotonicity", SECTION, f"Largest drop of the probability of {direct.name} against '{direct.direction}'",
+        "xai.monotonicity", SECTION,
+        f"Largest drop of the {word} of {direct.name} against '{direct.direction}'{unit}",
         sample=inputs.test.role, n=direct.rows, segment=f"{direct.name}: largest drop",
-        value=None if thin else direct.drop, limit="xai.monotonicity_drop", undefined=thin, seed=inputs.spec.seed,
+        value=None if thin else direct.drop / _mean_size(inputs), limit="xai.monotonicity_drop", undefined=thin,
+        seed=inputs.spec.seed,
         fmt="points",
     )  # fmt: skip
 
@@ -284,11 +301,10 @@ def _level_effects(inputs: EvidenceInput, name: str) -> list[tuple[str, int, flo
 def _violation_table(inputs: EvidenceInput, directs: Sequence[Direct]) -> Table:
     order = sorted(directs, key=lambda d: (-(d.ice.rate or 0.0), d.name))
     broken = [d for d in order if d.ice.violations or (d.ale is not None and d.ale.violations)]
-    claim = (
-        f"{len(broken)} of {counted(len(directs), 'declared direction is', 'declared directions are')} broken somewhere"
-        if directs
-        else "No direction is declared"
-    )
+    claim = "No direction is declared"
+    if directs:
+        end = "are broken somewhere" if len(broken) > 1 else "is broken somewhere" if broken else "is broken anywhere"
+        claim = f"{len(broken) or 'None'} of {counted(len(directs), 'declared direction')} {end}"
     rows: list[dict[str, Scalar]] = [
         {
             "input": d.name,
@@ -306,12 +322,12 @@ def _violation_table(inputs: EvidenceInput, directs: Sequence[Direct]) -> Table:
         id="G3-T1",
         caption=(
             f"{claim}; every drawn row is moved over the whole grid, steps are compared in margin space with tolerance "
-            f"zero, the largest drop is in probability ({described(inputs.test)})."
+            f"zero, the largest drop is in {value_word(inputs.spec)} ({described(inputs.test)})."
         ),
         columns=columns(
             ("input", "Input", "text"), ("direction", "Declared", "text"), ("steps", "Row steps", "int"),
             ("against", "Against", "int"), ("ale", "Average against", "int"),
-            ("affected", "Rows affected", "share"), ("drop", "Largest drop", "points"),
+            ("affected", "Rows affected", "share"), ("drop", "Largest drop", gap_format(inputs.spec)),
             ("isotonic", "Isotonic distance", "number"),
         ),
         rows=tuple(rows),
@@ -337,7 +353,8 @@ def _effect_figure(inputs: EvidenceInput, shape: Shape, curve: AleCurve) -> Figu
     part = _drawn_part(edges)
     x, y = edges[part], tuple(rounded(float(v)) for v in curve.effect[part, 1])
     whole = [v for v in (rounded(float(v)) for v in curve.effect[:, 1]) if v is not None]
-    width = printed(max(whole) - min(whole), "points")
+    style, word = gap_format(inputs.spec), value_word(inputs.spec)
+    width = printed(max(whole) - min(whole), style)
     ends = [e for e, shown in ((edges[0], part.start == 0), (edges[-1], part.stop == len(edges))) if not shown]
     cut = f"; not drawn: the range to {' and to '.join(printed(e, 'number') for e in ends)}" if ends else ""
     n = (0, *(int(v) for v in curve.counts))[part]
@@ -345,18 +362,18 @@ def _effect_figure(inputs: EvidenceInput, shape: Shape, curve: AleCurve) -> Figu
         id="G3-F0",
         chart="xy",
         caption=(
-            f"{shape.name} moves the probability by up to {width} over its range; declared: {expected} "
+            f"{shape.name} moves the {word} by up to {width} over its range; declared: {expected} "
             f"({described(inputs.test)}; {counted(shape.rows, 'row')}, n is rows per quantile interval{cut})."
         ),
         alt=(
-            f"Accumulated local effect of {shape.name} on the probability, from {printed(whole[0], 'points')} at "
-            f"{printed(edges[0], 'number')} to {printed(whole[-1], 'points')} at {printed(edges[-1], 'number')}; "
-            f"smallest {printed(min(whole), 'points')}, largest {printed(max(whole), 'points')}; declared "
+            f"Accumulated local effect of {shape.name} on the {word}, from {printed(whole[0], style)} at "
+            f"{printed(edges[0], 'number')} to {printed(whole[-1], style)} at {printed(edges[-1], 'number')}; "
+            f"smallest {printed(min(whole), style)}, largest {printed(max(whole), style)}; declared "
             f"direction: {expected}."
         ),
         x_label=f"{shape.name}{_scale_of(declared)}{unit}",
-        y_label="Effect on probability",
-        y_format="points",
+        y_label=f"Effect on {word}",
+        y_format=style,
         series=(Series(name="effect", role=inputs.test.role, mark="line", x=x, y=y, n=n),),
         lines=(ReferenceLine(axis="y", value=0.0, label="average"),),
         size="half",
@@ -373,22 +390,25 @@ def _scale_of(declared: Feature | None) -> str:
 def _bars(inputs: EvidenceInput, name: str, effects: Sequence[tuple[str, int, float, float]]) -> Figure:
     total = sum(n for _, n, _, _ in effects)
     mean = sum(n * p for _, n, _, p in effects) / max(total, 1)
+    word, style, gap = value_word(inputs.spec), value_format(inputs.spec), gap_format(inputs.spec)
+    unit = "points" if gap == "points" else "its unit"
+    most, least = ("highest", "lowest") if inputs.spec.is_amount else ("riskiest", "least")
     top, bottom = max(effects, key=lambda e: e[3]), min(effects, key=lambda e: e[3])
     return Figure(
         id="G3-F0",
         chart="bars",
         caption=(
-            f"{name}: all else equal, '{top[0]}' is riskiest with a mean probability of {printed(top[3], 'share')} and "
-            f"'{bottom[0]}' least with {printed(bottom[3], 'share')} ({described(inputs.test)}; at most "
+            f"{name}: all else equal, '{top[0]}' is {most} with a mean {word} of {printed(top[3], style)} and "
+            f"'{bottom[0]}' {least} with {printed(bottom[3], style)} ({described(inputs.test)}; at most "
             f"{printed(_ICE_ROWS, 'int')} rows set to each level)."
         ),
         alt=(
-            f"Bars of the effect of each level of {name} on the mean probability, in points from the average. "
-            + "; ".join(f"{level} {printed(p - mean, 'points')}" for level, _, _, p in effects[:8])
+            f"Bars of the effect of each level of {name} on the mean {word}, in {unit} from the average. "
+            + "; ".join(f"{level} {printed(p - mean, gap)}" for level, _, _, p in effects[:8])
             + "."
         ),
-        y_label="Effect on probability",
-        y_format="points",
+        y_label=f"Effect on {word}",
+        y_format=gap,
         series=(
             Series(
                 name="effect",
@@ -420,7 +440,8 @@ def _span_table(inputs: EvidenceInput, drawn: Sequence[Shape]) -> Table:
         caption=f"{claim}; widths of accumulated local effects ({described(inputs.test)}).",
         columns=columns(
             ("input", "Input", "text"), ("span", "Width in margin", "number"),
-            ("p_span", "Width in probability", "points"), ("rows", "Rows", "int"), ("intervals", "Intervals", "int"),
+            ("p_span", f"Width in {value_word(inputs.spec)}", gap_format(inputs.spec)), ("rows", "Rows", "int"),
+            ("intervals", "Intervals", "int"),
         ),
         rows=tuple(rows),
         total_rows=len(drawn),
@@ -428,7 +449,9 @@ def _span_table(inputs: EvidenceInput, drawn: Sequence[Shape]) -> Table:
     )  # fmt: skip
 
 
-def _conclusion(test: Sample, directs: Sequence[Direct], rows: Sequence[RegisterRow], drawn: Sequence[Shape]) -> str:
+def _conclusion(
+    inputs: EvidenceInput, directs: Sequence[Direct], rows: Sequence[RegisterRow], drawn: Sequence[Shape]
+) -> str:
     parts = []
     failed = sorted({r.segment.partition(":")[0] for r in with_light(rows, Light.FAIL)})
     thin = with_light(rows, Light.NOT_EVALUATED)
@@ -449,9 +472,10 @@ def _conclusion(test: Sample, directs: Sequence[Direct], rows: Sequence[Register
         if against:
             told = (
                 f"{printed(against, 'int')} of {of_all} run against a declared direction, most of "
-                f"{worst.name} ({printed(worst.ice.rate, 'share')}, largest drop {printed(worst.drop, 'points')})"
+                f"{worst.name} ({printed(worst.ice.rate, 'share')}, largest drop "
+                f"{printed(worst.drop, gap_format(inputs.spec))})"
             )
-        parts.append(f"{told} ({counted(len(directs), 'direction')} declared, {test.label} sample)")
+        parts.append(f"{told} ({counted(len(directs), 'direction')} declared, {inputs.test.label} sample)")
     if drawn and drawn[0].curve is not None:
         parts.append(f"the widest effect is that of {drawn[0].name}, {printed(drawn[0].span, 'number')} in margin")
     return sentence(parts)

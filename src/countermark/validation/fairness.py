@@ -25,6 +25,7 @@ from countermark.validation.groups import (
     empty_attribute_rows,
     favourable,
     groups_of,
+    left_open,
     provenance,
     without_attributes,
 )
@@ -39,8 +40,10 @@ from countermark.validation.sentences import (
     printed,
     rounded,
     sentence,
+    with_interval,
     with_light,
 )
+from countermark.validation.series import estimates
 
 SECTION = "F1"
 TESTS = {"fair.air": "Adverse impact ratio", "fair.smd": "Standardised mean difference of the score"}
@@ -62,7 +65,10 @@ class GroupOutcome:
 def outcome_disparity(inputs: EvidenceInput) -> SectionEvidence:
     """F1: adverse impact ratios with intervals at the cut-off in use and at 5 % either side, and score differences."""
     if inputs.spec.fairness is None:
-        return without_attributes(inputs, SECTION, TESTS, "Who gets the favourable outcome")
+        return without_attributes(
+            inputs, SECTION, TESTS, "Who gets the favourable outcome",
+            "Nothing in this pack shows that groups of people are treated alike; absence of data is no such evidence.",
+        )  # fmt: skip
     outcomes = tuple(_outcome(inputs, group) for group in groups_of(inputs, inputs.test))
     absent = empty_attribute_rows(inputs, SECTION, TESTS)
     mirrored = tuple(row for o in outcomes if (row := _mirrored_row(inputs, o)) is not None)
@@ -86,7 +92,8 @@ def outcome_disparity(inputs: EvidenceInput) -> SectionEvidence:
         ),
         so_what=(
             f"A ratio below one means that fewer of the group than of its reference group get the outcome "
-            f"'{inputs.spec.decision.favourable}'; whether the difference is justified is a question of F2, F3 and law."
+            f"'{inputs.spec.decision_policy.favourable}'; whether the difference is justified is a question of F2, F3 "
+            "and law."
         ),
         rows=rows,
         blocks=tuple(blocks),
@@ -138,7 +145,7 @@ def _outcome(inputs: EvidenceInput, group: Group) -> GroupOutcome:
         effect=None if undefined else score.pooled,
         interval=None if undefined else absolute_interval(score.interval), ci_method="Hedges-Olkin, pooled sd",
         h0="equal mean scores", p_raw=score.p_welch, limit="fair.smd", undefined=undefined,
-        gating=group.gating(undefined),
+        gating=group.gating(undefined), fmt="ratio",
     )  # fmt: skip
     return GroupOutcome(group, ratio, score, _air_row(inputs, group, ratio, test.role), smd_row)
 
@@ -156,7 +163,7 @@ def _air_row(
         sample=sample, n=group.n, events=_count(group.member & (test.y == 1)), segment=group.segment,
         value=value, interval=interval, judge_interval=both, ci_method=ratio.interval_method,
         h0="equal selection rates (ratio 1)", p_raw=ratio.p_fisher if small else ratio.p_value, limit="fair.air",
-        undefined=undefined, gating=group.gating(undefined) if gating is None else gating,
+        undefined=undefined, gating=group.gating(undefined) if gating is None else gating, fmt="ratio",
     )  # fmt: skip
 
 
@@ -169,7 +176,7 @@ def _mirrored_row(inputs: EvidenceInput, outcome: GroupOutcome) -> RegisterRow |
         "fair.air", SECTION, f"Upper side of the ratio: reference group {group.reference_name} against {group.name}",
         sample=inputs.test.role, n=group.n, segment=f"{group.segment}, upper side", value=value, interval=interval,
         judge_interval=straddles(inputs.spec.policy.limits["fair.air_upper"], value, interval),
-        ci_method=outcome.ratio.interval_method, limit="fair.air_upper", gating=False,
+        ci_method=outcome.ratio.interval_method, limit="fair.air_upper", gating=False, fmt="ratio",
     )  # fmt: skip
 
 
@@ -213,7 +220,7 @@ def _selection_table(inputs: EvidenceInput, outcomes: Sequence[GroupOutcome]) ->
             row
             | {
                 "air": o.air_row.statistic,
-                "air_interval": between(o.ratio.interval, "number") if judged else "–",
+                "air_interval": between(o.ratio.interval, "ratio") if judged else "–",
                 "short": o.ratio.shortfall if judged else None,
                 "light": o.air_row.light.value,
             }
@@ -222,13 +229,14 @@ def _selection_table(inputs: EvidenceInput, outcomes: Sequence[GroupOutcome]) ->
     return Table(
         id="F1-T1",
         caption=(
-            f"{printed(share, 'share')} of all get '{inputs.spec.decision.favourable}' below the cut-off "
-            f"{printed(inputs.spec.decision.cutoff, 'share')}; rates by group with {level(inputs.spec.policy)} Wilson "
+            f"{printed(share, 'share')} of all get '{inputs.spec.decision_policy.favourable}' below the cut-off "
+            f"{printed(inputs.spec.decision_policy.cutoff, 'share')}; rates by group with "
+            f"{level(inputs.spec.policy)} Wilson "
             f"intervals, 'short' is selections missing to the screening ratio ({described(test)})."
         ),
         columns=columns(
             ("group", "Group", "text"), ("n", "n", "int"), ("rate", "Rate", "share"),
-            ("interval", "Interval", "text"), ("air", "AIR", "number"), ("air_interval", "Interval of AIR", "text"),
+            ("interval", "Interval", "text"), ("air", "AIR", "ratio"), ("air_interval", "Interval of AIR", "text"),
             ("short", "Short", "int"), ("light", "Light", "light"),
         ),
         rows=tuple(rows),
@@ -259,34 +267,32 @@ def _forest(inputs: EvidenceInput, outcomes: Sequence[GroupOutcome]) -> Figure:
     lines = [ReferenceLine(axis="x", value=1.0, label="parity")]
     if limit.kind == "lower":
         lines.append(ReferenceLine(axis="x", value=limit.fail, label=f"screening ratio {limit.fail:g}"))
-    ends = between(worst.ratio.interval, "number")
     return Figure(
         id="F1-F1",
         chart="forest",
         caption=(
-            f"{worst.group.name} has the lowest ratio, {printed(worst.air_row.statistic, 'number')} ({ends}) against "
+            f"{worst.group.name} has the lowest ratio, "
+            f"{with_interval(worst.air_row.statistic, worst.ratio.interval, 'ratio')} against "
             f"{worst.group.reference_name}; bars are {level(inputs.spec.policy)} intervals"
             f"{f', {thin} too small to judge' if thin else ''} ({described(inputs.test)})."
         ),
         alt=(
             f"Adverse impact ratios of {counted(len(judged), 'group')} with intervals against parity. "
             + "; ".join(
-                f"{o.group.segment} {printed(o.air_row.statistic, 'number')} ({between(o.ratio.interval, 'number')})"
-                for o in judged[:6]
+                f"{o.group.segment} {with_interval(o.air_row.statistic, o.ratio.interval, 'ratio')}" for o in judged[:6]
             )
             + "."
         ),
         y_label="Adverse impact ratio",
+        y_format="ratio",
         series=(
-            Series(
-                name="AIR",
+            estimates(
+                "AIR",
+                [o.group.label for o in judged],
+                [o.air_row.statistic for o in judged],
+                [o.ratio.interval for o in judged],
                 role="group",
-                mark="points",
-                x=tuple(f"{o.group.attribute}: {o.group.name}" for o in judged),
-                y=tuple(o.air_row.statistic for o in judged),
-                low=tuple(o.air_row.ci_low for o in judged),
-                high=tuple(o.air_row.ci_high for o in judged),
-                n=tuple(o.group.n for o in judged),
+                n=[o.group.n for o in judged],
             ),
         ),
         lines=tuple(lines),
@@ -298,11 +304,11 @@ def _cutoff_table(inputs: EvidenceInput, outcomes: Sequence[GroupOutcome], aroun
     rows: list[dict[str, Scalar]] = []
     for o in outcomes:
         entries = {"in use": o.air_row} | {name: by_key[o.group.segment, name] for _, name in _AROUND}
-        row: dict[str, Scalar] = {"group": f"{o.group.attribute}: {o.group.name}", "n": o.group.n}
+        row: dict[str, Scalar] = {"group": o.group.label, "n": o.group.n}
         for key, name in (("low", _AROUND[0][1]), ("use", "in use"), ("high", _AROUND[1][1])):
             found = entries[name]
             ends = None if found.ci_low is None or found.ci_high is None else (found.ci_low, found.ci_high)
-            row |= {key: found.statistic, f"{key}_interval": between(ends, "number")}
+            row |= {key: found.statistic, f"{key}_interval": between(ends, "ratio")}
         rows.append(row)
     moved = [
         o.group.name for o in outcomes if {by_key[o.group.segment, n].light for _, n in _AROUND} - {o.air_row.light}
@@ -312,9 +318,9 @@ def _cutoff_table(inputs: EvidenceInput, outcomes: Sequence[GroupOutcome], aroun
         id="F1-T2",
         caption=f"{claim} when the cut-off moves by 5 % of its value ({described(inputs.test)}).",
         columns=columns(
-            ("group", "Group", "text"), ("n", "n", "int"), ("low", "AIR at -5 %", "number"),
-            ("low_interval", "Interval", "text"), ("use", "AIR in use", "number"), ("use_interval", "Interval", "text"),
-            ("high", "AIR at +5 %", "number"), ("high_interval", "Interval", "text"),
+            ("group", "Group", "text"), ("n", "n", "int"), ("low", "AIR at −5 %", "ratio"),
+            ("low_interval", "Interval", "text"), ("use", "AIR in use", "ratio"), ("use_interval", "Interval", "text"),
+            ("high", "AIR at +5 %", "ratio"), ("high_interval", "Interval", "text"),
         ),
         rows=tuple(rows),
     )  # fmt: skip
@@ -335,15 +341,15 @@ def _cutoff_curve(inputs: EvidenceInput, outcomes: Sequence[GroupOutcome]) -> Fi
         ratio = [float(a / b) if b > 0 else None for a, b in zip(rate, base, strict=True)]
         series.append(
             Series(
-                name=f"{o.group.attribute}: {o.group.name}", role="group", mark="line",
+                name=o.group.label, role="group", mark="line",
                 x=tuple(rounded(float(c)) or 0.0 for c in cuts), y=tuple(rounded(v) for v in ratio),
             )
         )  # fmt: skip
     first = series[0]
     ends = [v for v in first.y if v is not None]
     claim = (
-        f"{shown[0].group.name}: the ratio goes from {printed(ends[0], 'number')} at strict to "
-        f"{printed(ends[-1], 'number')} at lenient cut-offs"
+        f"{shown[0].group.name}: the ratio goes from {printed(ends[0], 'ratio')} at strict to "
+        f"{printed(ends[-1], 'ratio')} at lenient cut-offs"
         if ends
         else "No cut-off selects anyone of the reference group"
     )
@@ -358,7 +364,7 @@ def _cutoff_curve(inputs: EvidenceInput, outcomes: Sequence[GroupOutcome]) -> Fi
         series=tuple(series),
         lines=(
             ReferenceLine(axis="y", value=1.0, label="parity"),
-            ReferenceLine(axis="x", value=rounded(inputs.spec.decision.cutoff), label="cut-off in use"),
+            ReferenceLine(axis="x", value=rounded(inputs.spec.decision_policy.cutoff), label="cut-off in use"),
         ),
     )
 
@@ -369,22 +375,22 @@ def _score_table(inputs: EvidenceInput, outcomes: Sequence[GroupOutcome]) -> Tab
     claim = (
         "No score difference could be judged"
         if top is None
-        else f"Scores differ most for {top.group.name}, by {printed(top.smd_row.effect, 'number')} standard deviations"
+        else f"Scores differ most for {top.group.name}, by {printed(top.smd_row.effect, 'ratio')} standard deviations"
     )
     return Table(
         id="F1-T3",
         caption=f"{claim}; positive is riskier than the reference group ({described(inputs.test)}).",
         columns=columns(
-            ("group", "Group", "text"), ("n", "n", "int"), ("pooled", "Difference (pooled sd)", "number"),
-            ("interval", "Interval", "text"), ("total", "Difference (all-applicant sd)", "number"),
+            ("group", "Group", "text"), ("n", "n", "int"), ("pooled", "Difference (pooled sd)", "ratio"),
+            ("interval", "Interval", "text"), ("total", "Difference (all-applicant sd)", "ratio"),
             ("p", "p (Welch)", "pvalue"), ("light", "Light", "light"),
         ),
         rows=tuple(
             {
-                "group": f"{o.group.attribute}: {o.group.name}",
+                "group": o.group.label,
                 "n": o.group.n,
                 "pooled": o.smd_row.effect,
-                "interval": between(o.score.interval, "number") if o.smd_row.statistic is not None else "–",
+                "interval": between(o.score.interval, "ratio") if o.smd_row.statistic is not None else "–",
                 "total": rounded(o.score.total) if o.smd_row.statistic is not None else None,
                 "p": o.smd_row.p_raw,
                 "light": o.smd_row.light.value,
@@ -402,20 +408,16 @@ def _conclusion(
     absent: Sequence[RegisterRow],
 ) -> str:
     thin = [o.group.segment for o in outcomes if o.air_row.statistic is None]
-    parts = []
-    if absent:
-        parts.append(f"nothing could be compared for {listed(sorted({r.segment for r in absent}))}")
-    if thin:
-        parts.append(f"no judgement on {listed(thin)}, too few persons")
+    parts = left_open(absent, thin, "persons")
     if worst is not None:
         parts.append(
-            f"the lowest adverse impact ratio is {printed(worst.air_row.statistic, 'number')} "
-            f"({level(inputs.spec.policy)} interval {between(worst.ratio.interval, 'number')}), {worst.group.name} "
+            f"the lowest adverse impact ratio is {printed(worst.air_row.statistic, 'ratio')} "
+            f"({level(inputs.spec.policy)} interval {between(worst.ratio.interval, 'ratio')}), {worst.group.name} "
             f"against {worst.group.reference_name}, n = {printed(worst.group.n, 'int')}"
         )
         apart = with_light([o.smd_row for o in outcomes], Light.FAIL)
         if apart:
-            far = [f"{r.segment} by {printed(r.statistic, 'number')} standard deviations" for r in apart]
+            far = [f"{r.segment} by {printed(r.statistic, 'ratio')} standard deviations" for r in apart]
             # What fails comes before what is only to watch.
             parts.insert(0, f"mean scores differ beyond the limit for {listed(far)}")
     return sentence(parts) if parts else "No group could be compared."

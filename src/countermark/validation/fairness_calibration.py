@@ -12,23 +12,26 @@ from numpy.typing import NDArray
 from countermark.metrics.calibration import jeffreys_test
 from countermark.metrics.fairness import merge_to_expected
 from countermark.metrics.intervals import ObservedExpected, observed_over_expected, wilson_interval
-from countermark.records.evidence import Block, Figure, Finding, ReferenceLine, RegisterRow, Scalar, Series, Table
+from countermark.records.evidence import Block, Figure, Finding, ReferenceLine, RegisterRow, Scalar, Table
+from countermark.records.lights import Light
 from countermark.records.limits import BandLimit
 from countermark.validation.catalogue import severity_policy
 from countermark.validation.fairness import air_of, straddles
-from countermark.validation.groups import Group, Mask, empty_attribute_rows, groups_of, without_attributes
+from countermark.validation.groups import Group, Mask, empty_attribute_rows, groups_of, left_open, without_attributes
 from countermark.validation.inputs import EvidenceInput, SectionEvidence
+from countermark.validation.phrasing import limit_phrase
 from countermark.validation.sentences import (
     between,
     columns,
     counted,
     described,
     level,
-    listed,
     printed,
     rounded,
     sentence,
+    with_interval,
 )
+from countermark.validation.series import estimates
 
 SECTION = "F3"
 TESTS = {"fair.calibration": "Observed over expected within groups"}
@@ -71,7 +74,10 @@ class _Member(NamedTuple):
 def group_calibration(inputs: EvidenceInput) -> SectionEvidence:
     """F3: observed over expected events within every group, and by group and merged grades."""
     if inputs.spec.fairness is None:
-        return without_attributes(inputs, SECTION, TESTS, "Whether the same score means the same risk in every group")
+        return without_attributes(
+            inputs, SECTION, TESTS, "Whether the same score means the same risk in every group",
+            "The risk that a score stands for may differ between groups, and nobody would see it here.",
+        )  # fmt: skip
     found = _calibrations(inputs)
     absent = empty_attribute_rows(inputs, SECTION, TESTS)
     blocks: list[Block] = [_group_table(inputs, found), _grade_table(inputs, found)]
@@ -81,7 +87,8 @@ def group_calibration(inputs: EvidenceInput) -> SectionEvidence:
         code=SECTION,
         conclusion=_conclusion(found, absent),
         would_change=(
-            f"Observed over expected events of a group outside {inputs.spec.policy.limits['fair.calibration'].text}."
+            "Observed over expected events of a group outside its limits "
+            f"({limit_phrase(inputs.spec.policy.limits['fair.calibration'].text)})."
         ),
         so_what=(
             "Above one, risk of the group is under-estimated; below one it is over-estimated, and people of the group "
@@ -134,7 +141,7 @@ def _calibration(inputs: EvidenceInput, attribute: str, who: _Member, *, blocks:
         interval=None if undefined else ends, judge_interval=both, ci_method="Clopper-Pearson",
         h0="observed = expected",
         alternative="observed > expected (Jeffreys)", p_raw=_jeffreys(n, events, expected), limit="fair.calibration",
-        undefined=undefined, gating=None if undefined is None or blocks else False,
+        undefined=undefined, gating=None if undefined is None or blocks else False, fmt="ratio",
     )  # fmt: skip
     return GroupCalibration(attribute, name, member, who.group, ratio, row)
 
@@ -163,7 +170,7 @@ def _group_table(inputs: EvidenceInput, found: Sequence[GroupCalibration]) -> Ta
         caption=f"{_claim(found)}; interval is {level(inputs.spec.policy)} Clopper-Pearson ({described(inputs.test)}).",
         columns=columns(
             ("group", "Group", "text"), ("n", "n", "int"), ("observed", "Observed", "int"),
-            ("expected", "Expected", "number"), ("ratio", "O/E", "number"), ("interval", "Interval", "text"),
+            ("expected", "Expected", "number"), ("ratio", "O/E", "ratio"), ("interval", "Interval", "text"),
             ("p", "p (Jeffreys)", "pvalue"), ("light", "Light", "light"),
         ),
         rows=tuple(
@@ -173,7 +180,7 @@ def _group_table(inputs: EvidenceInput, found: Sequence[GroupCalibration]) -> Ta
                 "observed": f.ratio.observed,
                 "expected": rounded(f.ratio.expected),
                 "ratio": f.row.statistic,
-                "interval": between(f.ratio.interval, "number") if f.row.statistic is not None else "–",
+                "interval": between(f.ratio.interval, "ratio") if f.row.statistic is not None else "–",
                 "p": f.row.p_raw,
                 "light": f.row.light.value,
             }
@@ -202,7 +209,7 @@ def _grade_table(inputs: EvidenceInput, found: Sequence[GroupCalibration]) -> Ta
                     "observed": events,
                     "expected": rounded(ratio.expected),
                     "ratio": rounded(ratio.ratio),
-                    "interval": between(ratio.interval, "number"),
+                    "interval": between(ratio.interval, "ratio"),
                 }
             )
     above = sum((v := r["ratio"]) is not None and float(v) > 1.0 for r in rows)
@@ -215,7 +222,7 @@ def _grade_table(inputs: EvidenceInput, found: Sequence[GroupCalibration]) -> Ta
         ),
         columns=columns(
             ("group", "Group", "text"), ("grades", "Grades", "text"), ("n", "n", "int"),
-            ("observed", "Observed", "int"), ("expected", "Expected", "number"), ("ratio", "O/E", "number"),
+            ("observed", "Observed", "int"), ("expected", "Expected", "number"), ("ratio", "O/E", "ratio"),
             ("interval", "Interval", "text"),
         ),
         rows=tuple(sorted(rows, key=_departure)[:_CELLS]),
@@ -239,13 +246,11 @@ def _curves(inputs: EvidenceInput, found: Sequence[GroupCalibration]) -> Figure:
         cells = [inside for _, inside in _merged_grades(inputs, f.member)]
         counts = [(int(np.count_nonzero(c)), int(np.count_nonzero(c & (test.y == 1)))) for c in cells]
         rates = [wilson_interval(n, d, confidence=inputs.spec.policy.confidence) for n, d in counts]
-        ends = [r.interval or (None, None) for r in rates]
+        x = [rounded(float(test.p[c].mean())) or 0.0 for c in cells]
         series.append(
-            Series(
-                name=f.label, role="group", mark="line",
-                x=tuple(rounded(float(test.p[c].mean())) or 0.0 for c in cells),
-                y=tuple(rounded(r.rate) for r in rates), low=tuple(rounded(a) for a, _ in ends),
-                high=tuple(rounded(b) for _, b in ends), n=tuple(n for n, _ in counts),
+            estimates(
+                f.label, x, [r.rate for r in rates], [r.interval for r in rates], role="group",
+                n=[n for n, _ in counts], mark="line",
             )
         )  # fmt: skip
     return Figure(
@@ -255,7 +260,7 @@ def _curves(inputs: EvidenceInput, found: Sequence[GroupCalibration]) -> Figure:
         alt=(
             f"Observed rate against mean probability by merged grades for {counted(len(series), 'group')}, with the "
             "diagonal of perfect calibration. "
-            + "; ".join(f"{f.label} observed over expected {printed(f.row.statistic, 'number')}" for f in shown)
+            + "; ".join(f"{f.label} observed over expected {printed(f.row.statistic, 'ratio')}" for f in shown)
             + "."
         ),
         x_label="Mean probability",
@@ -277,8 +282,8 @@ def _claim(found: Sequence[GroupCalibration]) -> str:
     if worst is None:
         return "No group has enough expected events"
     return (
-        f"Observed over expected is farthest from one in {worst.label}, {printed(worst.row.statistic, 'number')} "
-        f"({between(worst.ratio.interval, 'number')})"
+        f"Observed over expected is farthest from one in {worst.label}, "
+        f"{with_interval(worst.row.statistic, worst.ratio.interval, 'ratio')}"
     )
 
 
@@ -305,9 +310,9 @@ def _findings(inputs: EvidenceInput, found: Sequence[GroupCalibration]) -> tuple
                 section=SECTION,
                 evidence_id=f"fair.calibration|{f.row.segment}",
                 fact=(
-                    f"Observed over expected events of {f.label} is {printed(f.row.statistic, 'number')} "
-                    f"({level(inputs.spec.policy)} interval {between(f.ratio.interval, 'number')}, n = "
-                    f"{printed(f.n, 'int')}), while its adverse impact ratio is {printed(air.value, 'number')}."
+                    f"Observed over expected events of {f.label} is {printed(f.row.statistic, 'ratio')} "
+                    f"({level(inputs.spec.policy)} interval {between(f.ratio.interval, 'ratio')}, n = "
+                    f"{printed(f.n, 'int')}), while its adverse impact ratio is {printed(air.value, 'ratio')}."
                 ),
                 why=(
                     "Risk of a group that already gets the outcome less often is under-estimated; mending the one "
@@ -321,14 +326,11 @@ def _findings(inputs: EvidenceInput, found: Sequence[GroupCalibration]) -> tuple
 
 
 def _conclusion(found: Sequence[GroupCalibration], absent: Sequence[RegisterRow]) -> str:
-    parts = []
-    if absent:
-        parts.append(f"nothing could be compared for {listed(sorted({r.segment for r in absent}))}")
-    thin = [f.row.segment for f in found if f.row.statistic is None]
-    if thin:
-        parts.append(f"no judgement on {listed(thin)}, too few persons or events")
+    parts = left_open(absent, [f.row.segment for f in found if f.row.statistic is None], "persons or events")
     worst = _worst(found)
     if worst is not None:
         claim = _claim(found)
-        parts.append(f"{claim[0].lower()}{claim[1:]}, n = {printed(worst.n, 'int')}")
+        told = f"{claim[0].lower()}{claim[1:]}, n = {printed(worst.n, 'int')}"
+        # What fails comes before what could not be judged.
+        parts.insert(0 if worst.row.light is Light.FAIL else len(parts), told)
     return sentence(parts) if parts else "No group could be compared."

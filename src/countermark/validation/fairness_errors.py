@@ -11,7 +11,15 @@ from countermark.metrics.fairness import ErrorParity, RateDifference, absolute_i
 from countermark.metrics.intervals import wilson_interval
 from countermark.records.evidence import Block, Figure, Paragraph, ReferenceLine, RegisterRow, Scalar, Series, Table
 from countermark.records.lights import Light
-from countermark.validation.groups import Group, Mask, empty_attribute_rows, favourable, groups_of, without_attributes
+from countermark.validation.groups import (
+    Group,
+    Mask,
+    empty_attribute_rows,
+    favourable,
+    groups_of,
+    left_open,
+    without_attributes,
+)
 from countermark.validation.inputs import EvidenceInput, SectionEvidence
 from countermark.validation.phrasing import limit_phrase
 from countermark.validation.sentences import (
@@ -26,6 +34,7 @@ from countermark.validation.sentences import (
     sentence,
     with_light,
 )
+from countermark.validation.series import estimates
 
 SECTION = "F2"
 TESTS = {"fair.equal_opportunity": "Equal opportunity", "fair.equalized_odds": "Equalised odds"}
@@ -50,7 +59,10 @@ class GroupErrors:
 def error_rate_parity(inputs: EvidenceInput) -> SectionEvidence:
     """F2: equal opportunity and equalised odds by group, with intervals and the selective-labels caveat."""
     if inputs.spec.fairness is None:
-        return without_attributes(inputs, SECTION, TESTS, "Whether error rates are equal between groups")
+        return without_attributes(
+            inputs, SECTION, TESTS, "Whether error rates are equal between groups",
+            "Whether the model errs alike on all groups is unknown.",
+        )  # fmt: skip
     found = tuple(_errors(inputs, group) for group in groups_of(inputs, inputs.test))
     absent = empty_attribute_rows(inputs, SECTION, TESTS)
     rows = (
@@ -137,7 +149,7 @@ def _table(inputs: EvidenceInput, found: Sequence[GroupErrors]) -> Table:
         judged = f.opportunity.statistic is not None
         rows.append(
             {
-                "group": f"{f.group.attribute}: {f.group.name}",
+                "group": f.group.label,
                 "n": f.group.n,
                 "tpr": rounded(tpr.rates[0]) if judged else None,
                 "tpr_interval": between(tpr.interval, "points") if judged else "–",
@@ -155,8 +167,8 @@ def _table(inputs: EvidenceInput, found: Sequence[GroupErrors]) -> Table:
         ),
         columns=columns(
             ("group", "Group", "text"), ("n", "n", "int"), ("tpr", "TPR", "share"),
-            ("tpr_interval", "TPR difference", "text"), ("fpr", "FPR", "share"),
-            ("fpr_interval", "FPR difference", "text"), ("opportunity", "Opportunity", "light"),
+            ("tpr_interval", "Interval of TPR difference", "text"), ("fpr", "FPR", "share"),
+            ("fpr_interval", "Interval of FPR difference", "text"), ("opportunity", "Opportunity", "light"),
             ("odds", "Odds", "light"),
         ),
         rows=tuple(rows),
@@ -181,7 +193,7 @@ def _worst(found: Sequence[GroupErrors]) -> GroupErrors | None:
 
 def _figure(inputs: EvidenceInput, found: Sequence[GroupErrors]) -> Figure:
     judged = [f for f in found if f.opportunity.statistic is not None]
-    names = tuple(f"{f.group.attribute}: {f.group.name}" for f in judged)
+    names = tuple(f.group.label for f in judged)
     return Figure(
         id="F2-F1",
         chart="forest",
@@ -210,26 +222,14 @@ def _figure(inputs: EvidenceInput, found: Sequence[GroupErrors]) -> Figure:
 
 
 def _series(name: str, x: tuple[str, ...], differences: Sequence[RateDifference]) -> Series:
-    ends = [d.interval or (None, None) for d in differences]
-    return Series(
-        name=name,
-        role="group",
-        mark="points",
-        x=x,
-        y=tuple(rounded(d.value) for d in differences),
-        low=tuple(rounded(low) for low, _ in ends),
-        high=tuple(rounded(high) for _, high in ends),
-        n=tuple(d.n[0] for d in differences),
-    )
+    values, intervals = [d.value for d in differences], [d.interval for d in differences]
+    return estimates(name, x, values, intervals, role="group", n=[d.n[0] for d in differences])
 
 
 def _conclusion(inputs: EvidenceInput, found: Sequence[GroupErrors], absent: Sequence[RegisterRow]) -> str:
-    parts = ["outcomes of declined applicants are unknown, so error rates hold for accepted ones"]
-    if absent:
-        parts.append(f"nothing could be compared for {listed(sorted({r.segment for r in absent}))}")
     thin = sorted({f.group.segment for f in found if f.opportunity.statistic is None})
-    if thin:
-        parts.append(f"no judgement on {listed(thin)}, too few persons")
+    parts = ["outcomes of declined applicants are unknown, so error rates hold for accepted ones"]
+    parts += left_open(absent, thin, "persons")
     worst = _worst(found)
     if worst is not None:
         ends = between(worst.errors.true_positive.interval, "points")

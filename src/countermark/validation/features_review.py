@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from countermark.config.spec import Feature, ModelSpec
 from countermark.errors import EvidenceError
+from countermark.metrics.amounts import MeanInterval
 from countermark.metrics.binning import LevelBins, NumericBins, development_bins
 from countermark.metrics.discrimination import Auc, auc
 from countermark.metrics.intervals import wilson_interval
@@ -18,6 +19,14 @@ from countermark.metrics.multiplicity import adjusted_where_defined
 from countermark.metrics.stability import psi
 from countermark.records.evidence import Figure, Paragraph, RegisterRow, Scalar, Series, Table
 from countermark.records.formats import format_value
+from countermark.validation.amount_features import (
+    amount_alone,
+    amount_contrary,
+    amount_rank,
+    bin_means,
+    explained_share,
+)
+from countermark.validation.amounts import rank_measure, too_few_amounts, value_format
 from countermark.validation.bands import readable_bins
 from countermark.validation.context import PackContext
 from countermark.validation.inputs import EvidenceInput, SectionEvidence, evidence_number
@@ -40,6 +49,9 @@ class Card:
         rank: Rank AUC on development, known values only; above 0.5 the risk rises with the input.
         p_contrary: One-sided p of a sign against the expected one; None without a direction.
         single: AUC of the input alone on the test sample, bins and rates from development.
+        information_value: Information value of events; share of the variance explained, of amounts.
+
+    Of amounts, every AUC is the generalised one.
     """
 
     name: str
@@ -65,10 +77,12 @@ def review_evidence(inputs: EvidenceInput) -> SectionEvidence:
         *_sign_rows(inputs, cards, adjusted, contrary),
     )
     alone = max((c for c in cards if c.single.value is not None), key=lambda c: c.single.value or 0.0, default=None)
-    parts = [f"{counted(len(prohibited), 'prohibited input')}" + (f" ({', '.join(prohibited)})" if prohibited else "")]
+    parts = [f"{counted(len(prohibited), 'prohibited input')} ({', '.join(prohibited)})" if prohibited
+             else "no input is prohibited"]  # fmt: skip
     if alone is not None:
-        parts.append(f"the strongest single input is {alone.name} with AUC {alone.single.value:.3f}")
-    parts.append(f"{counted(len(contrary), 'input')} with a sign contrary to expectation")
+        parts.append(f"the strongest single input is {alone.name} with {rank_measure(spec)} {alone.single.value:.3f}")
+    signs = f"{counted(len(contrary), 'input')} with a sign" if contrary else "no sign is"
+    parts.append(f"{signs} contrary to expectation")
     sentence = "; ".join(parts)
     drawn = cards if inputs.samples["development"].n else ()
     charted = sorted(drawn, key=lambda c: (-(c.information_value or 0.0), c.name))[:CHARTS]
@@ -112,20 +126,24 @@ def _card(inputs: EvidenceInput, name: str, feature: Feature) -> Card:
             hint="run the dataset stage again",
         )
     x, x_test = development.features[name], test.features[name]
-    bins = development_bins(x, LEAKAGE_BINS)
-    rank = None if x.dtype.kind == "O" else _rank(x, development.y, inputs.spec.policy.confidence)
-    events = _counts(bins, x[development.y == 1])
-    others = _counts(bins, x[development.y == 0])
-    coarse = development_bins(x, 10)
+    bins, coarse = development_bins(x, LEAKAGE_BINS), development_bins(x, 10)
+    y, level = development.y, inputs.spec.policy.confidence
+    of_rank, contrary = (amount_rank, amount_contrary) if development.amounts else (_rank, _p_contrary)
+    rank = None if x.dtype.kind == "O" else of_rank(x, y, level)
+    if development.amounts:
+        single, information = amount_alone(bins, x, y, (x_test, test.y), level), explained_share(bins, x, y)
+    else:
+        single = _single(bins, x, y, x_test, test.y, level)
+        # Information value is the same formula as PSI, of events against non-events.
+        information = psi(_counts(bins, x[y == 0]), _counts(bins, x[y == 1])).value
     return Card(
         name=name,
         feature=feature,
         found=_found(rank),
         rank=rank,
-        p_contrary=None if rank is None else _p_contrary(x, development.y, feature),
-        single=_single(bins, x, development.y, x_test, test.y, inputs.spec.policy.confidence),
-        # Information value is the same formula as PSI, of events against non-events.
-        information_value=psi(others, events).value,
+        p_contrary=None if rank is None else contrary(x, y, feature),
+        single=single,
+        information_value=information,
         psi=psi(_counts(coarse, x), _counts(coarse, x_test)).value,
     )
 
@@ -189,11 +207,14 @@ def _leakage_rows(inputs: EvidenceInput, cards: tuple[Card, ...]) -> tuple[Regis
     test = inputs.test
     thin = test.events < inputs.spec.policy.minimum_events
     reason = f"{test.events} events are fewer than {inputs.spec.policy.minimum_events}" if thin else None
+    if test.amounts:
+        reason = too_few_amounts(inputs, test.n, f"the {test.label} sample")
+    measure = rank_measure(inputs.spec)
     each = tuple(
         inputs.row(
             "feature.leakage",
             "D2",
-            "AUC of one input",
+            f"{measure} of one input",
             sample=test.role,
             segment=card.name,
             n=test.n,
@@ -210,11 +231,11 @@ def _leakage_rows(inputs: EvidenceInput, cards: tuple[Card, ...]) -> tuple[Regis
         for card in cards
     )
     strongest = max((c for c in cards if c.single.value is not None), key=lambda c: c.single.value or 0.0, default=None)
-    undefined = reason or (None if strongest is not None else cards[0].single.reason or "no AUC is defined")
+    undefined = reason or (None if strongest is not None else cards[0].single.reason or f"no {measure} is defined")
     worst = inputs.row(
         "feature.leakage",
         "D2",
-        "largest AUC of one input" + (f": {strongest.name}" if strongest is not None else ""),
+        f"largest {measure} of one input" + (f": {strongest.name}" if strongest is not None else ""),
         sample=test.role,
         n=test.n,
         events=test.events,
@@ -236,12 +257,12 @@ def _sign_rows(
     if not declared:
         reason = "no input declares an expected direction"
     elif not judged:
-        reason = "too few events or no spread to find a sign"
+        reason = f"too few {'rows' if development.amounts else 'events'} or no spread to find a sign"
     each = tuple(
         inputs.row(
             "feature.sign",
             "D2",
-            f"rank AUC, expected {card.feature.expected}",
+            f"rank {rank_measure(inputs.spec)}, expected {card.feature.expected}",
             sample=development.role,
             segment=card.name,
             n=development.n,
@@ -278,6 +299,7 @@ def _sign_rows(
 
 def _found_table(inputs: EvidenceInput, cards: tuple[Card, ...], adjusted: list[float | None]) -> Table:
     development, test = inputs.samples["development"], inputs.test
+    amounts, measure = development.amounts, rank_measure(inputs.spec)
     rows: list[dict[str, Scalar]] = []
     for card, p in zip(cards, adjusted, strict=True):
         verdict = "not declared" if card.feature.expected == "none" else "as expected"
@@ -297,16 +319,17 @@ def _found_table(inputs: EvidenceInput, cards: tuple[Card, ...], adjusted: list[
         )
     return Table(
         id="D2-T2",
-        caption=f"{_found_claim(cards)} (signs and information value: {described(development)}; AUC alone and PSI: "
+        caption=f"{_found_claim(cards)} (signs and {'share explained' if amounts else 'information value'}: "
+        f"{described(development)}; {measure} alone and PSI: "
         f"{described(test)}).",
         columns=columns(
             ("input", "Input", "text"),
             ("found", "Found", "text"),
             ("verdict", "Sign", "text"),
-            ("rank", "Rank AUC", "auc"),
+            ("rank", f"Rank {measure}", "auc"),
             ("p_adj", "p contrary (BH)", "pvalue"),
-            ("single", "AUC alone", "auc"),
-            ("iv", "IV", "psi"),
+            ("single", f"{measure} alone", "auc"),
+            ("iv", "Explained", "share") if amounts else ("iv", "IV", "psi"),
             ("psi", "PSI", "psi"),
         ),
         rows=tuple(rows),
@@ -325,12 +348,10 @@ def _profile_table(inputs: EvidenceInput, cards: tuple[Card, ...]) -> Table:
     rows: list[dict[str, Scalar]] = []
     for card in cards:
         x = development.features[card.name]
-        bins = development_bins(x, CHART_BINS)
-        n, d = bins.counts(x), bins.counts(x[development.y == 1])
         found = [
-            (int(events) / int(size), label, int(size))
-            for label, size, events in zip(readable_bins(inputs, card.name, bins), n, d, strict=True)
-            if size >= inputs.spec.policy.minimum_group
+            (level.mean, label, level.n)
+            for label, level in _levels(inputs, card.name, x)
+            if level.mean is not None and level.n >= inputs.spec.policy.minimum_group
         ]
         if not found:
             continue
@@ -345,17 +366,19 @@ def _profile_table(inputs: EvidenceInput, cards: tuple[Card, ...]) -> Table:
             }
         )
     widest = max(rows, key=lambda r: float(r["high_rate"] or 0.0) - float(r["low_rate"] or 0.0), default=None)
-    claim = "No bin has enough rows" if widest is None else f"Outcome rates differ most over {widest['input']}"
+    style = value_format(inputs.spec)
+    plural, word = ("Mean amounts", "mean") if development.amounts else ("Outcome rates", "rate")
+    claim = "No bin has enough rows" if widest is None else f"{plural} differ most over {widest['input']}"
     return Table(
         id="D2-T3",
         caption=f"{claim}; bins of development with at least {inputs.spec.policy.minimum_group} rows "
         f"({described(development)}).",
         columns=columns(
             ("input", "Input", "text"),
-            ("low", "Bin with the lowest rate", "text"),
-            ("low_rate", "Rate", "share"),
-            ("high", "Bin with the highest rate", "text"),
-            ("high_rate", "Rate", "share"),
+            ("low", f"Bin with the lowest {word}", "text"),
+            ("low_rate", word.capitalize(), style),
+            ("high", f"Bin with the highest {word}", "text"),
+            ("high_rate", word.capitalize(), style),
         ),
         rows=tuple(rows),
         empty="No input has a bin with enough rows.",
@@ -366,39 +389,53 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else evidence_number(value)
 
 
+def _levels(inputs: EvidenceInput, name: str, x: NDArray[Any]) -> list[tuple[str, MeanInterval]]:
+    """Name of every bin of an input with its outcome rate, or its mean amount, and the interval."""
+    development, level = inputs.samples["development"], inputs.spec.policy.confidence
+    bins = development_bins(x, CHART_BINS)
+    labels = readable_bins(inputs, name, bins)
+    if development.amounts:
+        return list(zip(labels, bin_means(bins, x, development.y, level), strict=True))
+    n, d = bins.counts(x), bins.counts(x[development.y == 1])
+    rates = [wilson_interval(int(rows), int(events), confidence=level) for rows, events in zip(n, d, strict=True)]
+    means = [MeanInterval(r.rate, r.interval, int(rows), r.reason) for rows, r in zip(n, rates, strict=True)]
+    return list(zip(labels, means, strict=True))
+
+
+def _level_text(inputs: EvidenceInput, value: float | None) -> str:
+    if inputs.spec.is_amount:
+        return format_value(_rounded(value), value_format(inputs.spec))
+    return f"{100 * (value or 0.0):.2f} %"
+
+
 def _chart(inputs: EvidenceInput, card: Card, number: int) -> Figure:
     development = inputs.samples["development"]
     x = development.features[card.name]
-    bins = development_bins(x, CHART_BINS)
-    n, d = bins.counts(x), bins.counts(x[development.y == 1])
-    points = [
-        (label, int(rows), wilson_interval(int(rows), int(events), confidence=inputs.spec.policy.confidence))
-        for label, rows, events in zip(readable_bins(inputs, card.name, bins), n, d, strict=True)
-        if rows
-    ]
+    points = [(label, level) for label, level in _levels(inputs, card.name, x) if level.n]
     if x.dtype.kind == "O":
-        points.sort(key=lambda p: (p[2].rate or 0.0, p[0]))
+        points.sort(key=lambda p: (p[1].mean or 0.0, p[0]))
     first, last = points[0], points[-1]
-    told = ", ".join(f"{label} {100 * (i.rate or 0.0):.2f} %" for label, _, i in points)
+    told = ", ".join(f"{label} {_level_text(inputs, i.mean)}" for label, i in points)
+    word, bars = ("mean amount", "Student") if development.amounts else ("outcome rate", "Wilson")
     return Figure(
         id=f"D2-F{number}",
         chart="xy",
-        caption=f"{card.name}: outcome rate from {100 * (first[2].rate or 0.0):.2f} % ({first[0]}) to "
-        f"{100 * (last[2].rate or 0.0):.2f} % ({last[0]}) ({described(development)}; bars are Wilson).",
-        alt=f"Outcome rate by bin of {card.name} with Wilson intervals: {told}.",
+        caption=f"{card.name}: {word} from {_level_text(inputs, first[1].mean)} ('{first[0]}') to "
+        f"{_level_text(inputs, last[1].mean)} ('{last[0]}') ({described(development)}; bars are {bars}).",
+        alt=f"{word.capitalize()} by bin of {card.name} with {bars} intervals: {told}.",
         x_label=card.name if card.feature.unit is None else f"{card.name} ({card.feature.unit})",
-        y_label="Outcome rate",
-        y_format="share",
+        y_label=word.capitalize(),
+        y_format=value_format(inputs.spec),
         series=(
             Series(
                 name=development.label,
                 role="development",
                 mark="points",
-                x=tuple(label for label, _, _ in points),
-                y=tuple(i.rate for _, _, i in points),
-                low=tuple(None if i.interval is None else i.interval[0] for _, _, i in points),
-                high=tuple(None if i.interval is None else i.interval[1] for _, _, i in points),
-                n=tuple(rows for _, rows, _ in points),
+                x=tuple(label for label, _ in points),
+                y=tuple(i.mean for _, i in points),
+                low=tuple(None if i.interval is None else i.interval[0] for _, i in points),
+                high=tuple(None if i.interval is None else i.interval[1] for _, i in points),
+                n=tuple(i.n for _, i in points),
             ),
         ),
         size="half",
@@ -413,7 +450,8 @@ def review_section(context: PackContext, computed: SectionEvidence | None) -> Se
     barred = set(prohibited_inputs(context.spec))
     cards = Table(
         id="D2-T1",
-        caption=f"{len(barred)} of {counted(len(features), 'input')} prohibited; what the spec declares of each.",
+        caption=f"{len(barred) or 'None'} of {counted(len(features), 'input')} {'are' if len(barred) > 1 else 'is'} "
+        "prohibited; what the spec declares of each.",
         columns=columns(
             ("input", "Input", "text"),
             ("meaning", "Meaning, source", "text"),
@@ -436,11 +474,13 @@ def review_section(context: PackContext, computed: SectionEvidence | None) -> Se
         ),
     )
     shown = sum(isinstance(block, Figure) for block in computed.blocks)
+    strength = "share of variance explained" if context.spec.is_amount else "information value"
     note = Paragraph(
-        text=f"Charts show the {shown} inputs with the highest information value of {len(features)}; the table before "
+        text=f"Charts show the {shown} inputs with the highest {strength} of {len(features)}; the table before "
         "them holds every input. The found sign is "
-        "the one-way rank AUC on development; it is called contrary only when its one-sided p, adjusted over all "
-        "inputs (Benjamini-Hochberg), is below the policy's alpha. Inputs act together in the model, so a one-way sign "
+        f"the one-way rank {rank_measure(context.spec)} on development; it is called contrary only when its one-sided "
+        "p, adjusted over all inputs (Benjamini-Hochberg), is below the policy's alpha. Inputs act together in the "
+        "model, so a one-way sign "
         "is a screen and no proof."
     )
     return replace(computed, blocks=(narrative_block("inputs", context.answers), cards, note, *computed.blocks))

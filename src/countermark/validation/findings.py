@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from countermark.config.spec import ModelSpec
 from countermark.errors import EvidenceError
 from countermark.records.evidence import Finding, Paragraph, RegisterRow, Table
-from countermark.records.formats import format_interval, format_value
+from countermark.records.formats import format_estimate, format_value
 from countermark.records.lights import Light
-from countermark.validation.catalogue import SEVERITIES, advice, registered_tests, severity_policy
+from countermark.records.register import registered_tests
+from countermark.validation.catalogue import SEVERITIES, advice, severity_policy
 from countermark.validation.context import PackContext
 from countermark.validation.inputs import SectionEvidence
 from countermark.validation.narrative import narrative_block
@@ -98,15 +99,15 @@ def _generated(group: Sequence[RegisterRow], light: Light, spec: ModelSpec) -> F
     row = max(group, key=_badness)
     severity = severity_policy().severity(row.section, light)
     months = severity_policy().months.get(severity)
-    subject = row.label if row.segment == "all" else f"{row.label} ({row.segment})"
+    subject = row.label if row.segment == "all" or row.segment in row.label else f"{row.label} ({row.segment})"
     more = "" if len(group) == 1 else f" {counted(len(group) - 1, 'more result has', 'more results have')} this light."
     told = advice().get(row.test_id)
     remedy = "Mend the cause and compute again."
     if light is not Light.FAIL:
         remedy = "Explain it or tighten monitoring before use."
-    value = "" if row.statistic is None else f": {format_value(_for_format(row), row.format)}"
-    if row.statistic is not None and row.ci_low is not None:
-        value += f" ({format_interval(row.ci_low, row.ci_high, row.format)})"
+    value = ""
+    if row.statistic is not None:
+        value = f": {format_estimate(_for_format(row), row.ci_low, row.ci_high, row.format)}"
     limit = "" if row.threshold is None else f"; limit {limit_phrase(row.threshold, row.format)}"
     where = f"{_SAMPLES.get(row.sample, row.sample.replace('_', ' '))}, N = {format_value(row.n, 'int')}{limit}"
     fact = f"{subject[0].upper()}{subject[1:]}{value} ({where}).{more}"
@@ -200,28 +201,32 @@ def findings_section(context: PackContext, computed: SectionEvidence | None) -> 
     policy = severity_policy()
     ageing = Table(
         id="I2-T2",
-        caption=f"Ageing at {spec.as_of}: {counted(len(late), 'finding')} overdue.",
+        caption=f"Ageing at {spec.as_of}: {_overdue_phrase(len(late))}.",
         columns=columns(("severity", "Severity", "text"), ("open", "Open", "int"), ("oldest", "Oldest, days", "int")),
         rows=tuple({"severity": s, "open": n, "oldest": _oldest(findings, s, spec.as_of)} for s, n in counts.items()),
     )
     bands = ", ".join(f"{s} from {policy.bands[s]}" for s in SEVERITIES)
     note = Paragraph(
-        text=f"Severity is impact x likelihood x detectability, each 1 to 3 (severity policy {policy.version}, "
-        f"{policy.source}): {bands}. Impact and detectability go by section, likelihood by light."
+        text=f"Severity is impact × likelihood × detectability, each 1 to 3 (severity policy {policy.version}, "
+        f"{policy.source.removeprefix('[H] ')}): {bands}. Impact and detectability go by section, likelihood by light."
     )
     return SectionEvidence(
         code="I2",
-        conclusion=f"Open findings: {told}; {counted(len(late), 'finding')} overdue.",
+        conclusion=f"Open findings: {told}; {_overdue_phrase(len(late))}.",
         would_change="Closing a finding with evidence, or a due date that passes.",
         rows=(row,),
         blocks=(narrative_block("responses", context.answers), _log(context, told), ageing, note),
     )
 
 
+def _overdue_phrase(late: int) -> str:
+    return f"{counted(late, 'finding is', 'findings are')} overdue" if late else "no finding is overdue"
+
+
 def _log(context: PackContext, told: str) -> Table:
     return Table(
         id="I2-T1",
-        caption=f"Open findings: {told}; sorted by severity, then age; in brackets impact x likelihood x "
+        caption=f"Open findings: {told}; sorted by severity, then age; in brackets impact × likelihood × "
         "detectability.",
         columns=columns(
             ("id", "Id, evidence", "text"),
@@ -245,14 +250,14 @@ def _log(context: PackContext, told: str) -> Table:
 
 
 def severity_inputs(finding: Finding, rows: Sequence[RegisterRow]) -> str:
-    """'3 x 3 x 2 = 18': how the severity came about; a judgement where no test stands behind the finding."""
+    """'3 × 3 × 2 = 18': how the severity came about; a judgement where no test stands behind the finding."""
     test_id = _test_of(finding)
     key = (finding.section, test_id)
     light = _light_behind(rows, gating=True).get(key) or _light_behind(rows, gating=False).get(key)
     if light is None or light not in _ACTIONABLE:
         return "judgement of the section"
     impact, likelihood, detectability = severity_policy().inputs(finding.section, light)
-    return f"{impact} x {likelihood} x {detectability} = {impact * likelihood * detectability}"
+    return f"{impact} × {likelihood} × {detectability} = {impact * likelihood * detectability}"
 
 
 def _oldest(findings: Sequence[Finding], severity: str, as_of: str) -> int | None:

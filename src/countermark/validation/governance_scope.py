@@ -7,9 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from countermark.config.spec import Level, Tiering, UseLimit
+from countermark.config.kinds import live_measures
+from countermark.config.spec import Level, ModelSpec, Tiering, UseLimit
 from countermark.errors import EvidenceError
-from countermark.records.evidence import Block, Facts, Figure, Paragraph, Scalar, Table
+from countermark.records.evidence import Block, Fact, Facts, Figure, Format, Paragraph, Scalar, Table
+from countermark.records.formats import format_interval, format_value
+from countermark.validation.amounts import value_format
 from countermark.validation.context import PackContext
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
 from countermark.validation.narrative import narrative_block
@@ -59,7 +62,7 @@ def inventory_section(context: PackContext, computed: SectionEvidence | None) ->
         sentence = f"The inventory records tier {tiering.tier}, exposure times purpose gives tier {tier}."
     risk = Facts(
         id="B1-T1",
-        caption=f"Inherent risk: exposure {tiering.exposure} x purpose {tiering.purpose} = {product}, tier {tier}.",
+        caption=f"Inherent risk: exposure {tiering.exposure} × purpose {tiering.purpose} = {product}, tier {tier}.",
         facts=(
             fact("Exposure", tiering.exposure),
             fact("Purpose", tiering.purpose),
@@ -119,7 +122,9 @@ def _dependencies(tiering: Tiering) -> Table:
 
 
 def _dependency_caption(upstream: int, downstream: int) -> str:
-    return f"{counted(upstream, 'upstream dependency', 'upstream dependencies')}, {downstream} downstream."
+    if not upstream and not downstream:
+        return "The model stands alone."
+    return f"{counted(upstream, 'upstream dependency', 'upstream dependencies')}, {downstream or 'none'} downstream."
 
 
 # -- B2 -----------------------------------------------------------------------------------------------------
@@ -143,6 +148,7 @@ def use_evidence(inputs: EvidenceInput) -> SectionEvidence:
                 "maximum": limit.maximum,
                 "value": value,
                 "reading": "rows outside" if limit.measure in sample.features else "value",
+                "style": value_format(inputs.spec),
                 "inside": "no live value" if value is None else "inside" if inside else "breached",
             }
         )
@@ -166,7 +172,8 @@ def use_evidence(inputs: EvidenceInput) -> SectionEvidence:
     elif breached:
         sentence = f"{breached} of {counted(len(rows), 'use limit')} {'is' if breached == 1 else 'are'} breached."
     else:
-        held = "The one use limit holds" if len(rows) == 1 else f"All {len(rows)} use limits hold"
+        few = {1: "The one use limit holds", 2: "Both use limits hold"}
+        held = few.get(len(rows), f"All {len(rows)} use limits hold")
         sentence = f"{held} on the {sample.label} sample: {_live_values(rows)}."
     return SectionEvidence(
         code="B2",
@@ -185,39 +192,57 @@ def _limit_table(sentence: str, sample: Sample, rows: list[dict[str, Scalar]]) -
         columns=columns(
             ("text", "Limit", "text"),
             ("measure", "Monitor", "text"),
-            ("minimum", "Minimum", "number"),
-            ("maximum", "Maximum", "number"),
-            ("value", "Share today", "share"),
-            ("reading", "Share of", "text"),
+            ("allowed", "Allowed", "text"),
+            ("today", "Today", "text"),
             ("inside", "Verdict", "text"),
         ),
-        rows=tuple(rows),
+        rows=tuple(row | {"allowed": _allowed(row), "today": _today(row)} for row in rows),
         empty="No use limit is declared in the spec.",
     )
+
+
+def _allowed(row: dict[str, Scalar]) -> str:
+    """The bounds of a use limit in the unit of what it measures."""
+    low, high = row["minimum"], row["maximum"]
+    style: Format = "share" if row["reading"] == "value" and row["style"] == "share" else "number"
+    if isinstance(low, int | float) and isinstance(high, int | float):
+        return format_interval(float(low), float(high), style)
+    if low is None and high is None:
+        return "any value"
+    return f"at least {format_value(low, style)}" if high is None else f"at most {format_value(high, style)}"
+
+
+def _today(row: dict[str, Scalar]) -> str:
+    """The live value of a use limit; of an input, which rows lie outside."""
+    if row["value"] is None:
+        return "no live value"
+    if row["reading"] == "value":
+        return format_value(row["value"], "share" if row["style"] == "share" else "number")
+    return f"{format_value(row['value'], 'share')} of rows outside" if row["value"] else "no row outside"
 
 
 def _live_values(rows: list[dict[str, Scalar]]) -> str:
     told = []
     for row in rows[:3]:
-        share = f"{100 * float(row['value'] or 0.0):.2f} %"
-        measure = str(row["measure"]).replace("_", " ")
-        told.append(f"{measure} {share}" if row["reading"] == "value" else f"{share} of rows outside for {measure}")
+        measure, today = str(row["measure"]), _today(row)
+        told.append(f"{measure.replace('_', ' ')} {today}" if row["reading"] == "value" else f"{today} for {measure}")
     return ", ".join(told) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
 
 
 def _live(limit: UseLimit, inputs: EvidenceInput, sample: Sample) -> tuple[float | None, bool]:
     """The live value (None without any row) and whether it is inside; for an input, the share of rows outside."""
-    if limit.measure in ("approval_rate", "outcome_rate"):
+    measured = live_measures(inputs.spec)
+    if limit.measure in measured:
         if not sample.n:
             return None, False
-        approved = limit.measure == "approval_rate"
-        value = float(np.mean(sample.p < inputs.spec.decision.cutoff)) if approved else sample.events / sample.n
+        value = _measured(limit.measure, inputs, sample)
         return value, _inside(value, limit)
     column = sample.features.get(limit.measure)
     if column is None or column.dtype.kind == "O":
         raise EvidenceError(
             f"use limit '{limit.text}' measures '{limit.measure}', which is no numeric input",
-            expected="'approval_rate', 'outcome_rate' or one of: "
+            expected=", ".join(f"'{name}'" for name in measured)
+            + " or one of: "
             + ", ".join(sorted(k for k, v in sample.features.items() if v.dtype.kind != "O")),
             hint="change 'purpose.limits' of the model",
         )
@@ -227,6 +252,18 @@ def _live(limit: UseLimit, inputs: EvidenceInput, sample: Sample) -> tuple[float
         return None, False
     outside = _share_outside(known, limit)
     return outside, outside == 0.0
+
+
+def _measured(measure: str, inputs: EvidenceInput, sample: Sample) -> float:
+    match measure:
+        case "approval_rate":
+            return float(np.mean(sample.p < inputs.spec.decision_policy.cutoff))
+        case "outcome_rate":
+            return sample.events / sample.n
+        case "mean_estimate":
+            return float(np.mean(sample.p))
+        case _:
+            return float(np.mean(sample.y))
 
 
 def _inside(value: float, limit: UseLimit) -> bool:
@@ -239,23 +276,39 @@ def _share_outside(known: NDArray[np.float64], limit: UseLimit) -> float:
     return float(np.mean((known < low) | (known > high)))
 
 
+def _decided(spec: ModelSpec) -> str:
+    if spec.is_amount:
+        return "The model supports one decision by its estimate; it has no cut-off."
+    cutoff = format_value(spec.decision_policy.cutoff, "share")
+    return f"The model supports one decision; the cut-off in use is {cutoff}."
+
+
+def _cutoff(spec: ModelSpec) -> tuple[Fact, ...]:
+    if spec.is_amount:
+        return (fact("Cut-off", "none: the model estimates an amount and declines nobody"),)
+    decision = spec.decision_policy
+    return (
+        fact("Cut-off", decision.cutoff, "share"),
+        fact("Rationale of the cut-off", decision.cutoff_rationale),
+        fact("Decision policy", f"{decision.name} {decision.version}"),
+    )
+
+
 def purpose_section(context: PackContext, computed: SectionEvidence | None) -> SectionEvidence:
     """B2, written part: decision, population, permitted and prohibited uses, who is affected."""
     if computed is None:
         raise EvidenceError("B2 needs its computed part", hint="the registry must give B2 a 'compute' function")
     spec = context.spec
-    purpose, outcome, decision = spec.purpose, spec.outcome, spec.decision
+    purpose, outcome = spec.purpose, spec.outcome
     horizon = "lifetime" if outcome.horizon_months is None else counted(outcome.horizon_months, "month")
     facts = Facts(
         id="B2-T1",
-        caption=f"The model supports one decision; the cut-off in use is {100 * decision.cutoff:.2f} %.",
+        caption=_decided(spec),
         facts=(
             fact("Decision", purpose.decision),
             fact("Population", purpose.population),
             fact("Horizon", horizon),
-            fact("Cut-off", decision.cutoff, "share"),
-            fact("Rationale of the cut-off", decision.cutoff_rationale),
-            fact("Decision policy", f"{decision.name} {decision.version}"),
+            *_cutoff(spec),
             fact("Who is affected", purpose.affected),
             fact("Natural persons", "yes" if purpose.natural_persons else "no"),
             fact("Can decline", "yes" if purpose.can_decline else "no"),
@@ -339,14 +392,14 @@ def _coverage(context: PackContext) -> Table:
             ("code", "Section", "text"),
             ("title", "Title", "text"),
             ("done", "Done", "text"),
-            ("why", "Why not", "text"),
+            ("why", "What it will hold, or why it does not apply", "text"),
         ),
         rows=tuple(
             {
                 "code": s.code,
                 "title": s.title,
                 "done": {"computed": "yes", "not_computed": "no", "not_applicable": "does not apply"}[s.status],
-                "why": s.line.removesuffix(" This build does not compute it."),
+                "why": _held(s.line),
             }
             for s in context.plan
             if s.status != "computed"
@@ -355,14 +408,20 @@ def _coverage(context: PackContext) -> Table:
     )
 
 
+def _held(line: str) -> str:
+    """What an absent section will hold, without the words that every line of the table shares."""
+    told = line.removesuffix(" This build does not compute it.").removeprefix("This section will hold ")
+    return f"{told[:1].upper()}{told[1:]}"
+
+
 def _raci(context: PackContext) -> Table:
     who = context.spec.identity
     validator = who.validator or "not named"
     activities = (
         ("Define purpose and limits", who.owner, who.owner, who.developer, validator),
         ("Develop and document", who.developer, who.owner, validator, None),
-        ("Validate", validator, "head of validation", who.developer, who.owner),
-        ("Decide on use", "committee", who.owner, validator, who.developer),
+        ("Validate", validator, "Head of validation", who.developer, who.owner),
+        ("Decide on use", "Committee", who.owner, validator, who.developer),
         ("Answer findings", who.owner, who.owner, who.developer, validator),
     )
     keys = ("activity", "responsible", "accountable", "consulted", "informed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from countermark.records.evidence import Block, RegisterRow, Scalar, Table
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
-from countermark.validation.sentences import columns, counted, described, printed
+from countermark.validation.sentences import columns, counted, described, listed, printed
 
 NO_ATTRIBUTE = "no protected attribute is available in the data"
 Mask = NDArray[np.bool_]
@@ -44,6 +45,11 @@ class Group:
         return f"{self.attribute}={self.name}"
 
     @property
+    def label(self) -> str:
+        """'sex: women', the group as tables and figures name it."""
+        return f"{self.attribute}: {self.name}"
+
+    @property
     def n(self) -> int:
         """Persons in the group."""
         return int(np.count_nonzero(self.member))
@@ -60,7 +66,7 @@ class Group:
 
 def favourable(inputs: EvidenceInput, sample: Sample, factor: float = 1.0) -> Mask:
     """Who gets the favourable outcome: calibrated probability below the cut-off in use, times a factor."""
-    mask: Mask = sample.p < inputs.spec.decision.cutoff * factor
+    mask: Mask = sample.p < inputs.spec.decision_policy.cutoff * factor
     return mask
 
 
@@ -133,7 +139,25 @@ def empty_attribute_rows(inputs: EvidenceInput, section: str, tests: dict[str, s
     )  # fmt: skip
 
 
-def without_attributes(inputs: EvidenceInput, section: str, tests: dict[str, str], question: str) -> SectionEvidence:
+def left_open(absent: Sequence[RegisterRow], thin: Sequence[str], few: str) -> list[str]:
+    """What a section could not judge, as clauses of its conclusion.
+
+    Args:
+        absent: Rows of attributes for which nothing can be compared.
+        thin: Segments of the groups that are too small.
+        few: Of what they have too few, such as 'persons'.
+    """
+    clauses = []
+    if absent:
+        clauses.append(f"nothing could be compared for {listed(sorted({row.segment for row in absent}))}")
+    if thin:
+        clauses.append(f"no judgement on {listed(thin)}, too few {few}")
+    return clauses
+
+
+def without_attributes(
+    inputs: EvidenceInput, section: str, tests: dict[str, str], question: str, so_what: str
+) -> SectionEvidence:
     """The section where the data hold no protected attribute: every test Not evaluated, for one reason."""
     sample = inputs.test
     rows = tuple(
@@ -146,9 +170,7 @@ def without_attributes(inputs: EvidenceInput, section: str, tests: dict[str, str
         code=section,
         conclusion=f"{question} could not be evaluated: {NO_ATTRIBUTE}.",
         would_change="Protected attributes, collected or estimated for testing only and kept apart from the inputs.",
-        so_what=(
-            "Nothing in this pack shows that groups of people are treated alike; absence of data is no such evidence."
-        ),
+        so_what=so_what,
         rows=rows,
         extras={"evaluated": False},
     )

@@ -19,6 +19,7 @@ DIGEST_MEANING = {
     "challenger": "Frozen challenger",
     "contract": "Contract report",
     "data": "Modelling data set (content)",
+    "decision": "Decision policy: cut-off and reason texts",
     "evidence": "Evidence: rows of the register and the policy, without findings, narrative and sign-off",
     "lock": "Environment lock file",
     "policy": "Validation policy",
@@ -29,6 +30,7 @@ DIGEST_MEANING = {
     "spec": "Resolved model spec",
 }
 
+_OPTIONAL = frozenset({"validator", "inventory_link"})
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VALIDATION_TYPE = {
     "first": "First validation",
@@ -63,8 +65,7 @@ def missing_identity(identity: Mapping[str, Scalar], digests: Mapping[str, str])
 
     The validator is judged in B3 and the inventory link is optional; both are left out here.
     """
-    optional = {"validator", "inventory_link"}
-    fields = [key for key, value in identity.items() if key not in optional and not named(str(value))]
+    fields = [key for key, value in identity.items() if key not in _OPTIONAL and not named(str(value))]
     broken = [f"digest of {key}" for key in REQUIRED_DIGESTS if not _SHA256.fullmatch(digests.get(key, ""))]
     return (*fields, *broken)
 
@@ -79,7 +80,7 @@ def identity_section(context: PackContext, computed: SectionEvidence | None) -> 
         "A1",
         "identity fields and digests missing",
         sample="pack",
-        n=len(identity) + len(REQUIRED_DIGESTS),
+        n=len(identity.keys() - _OPTIONAL) + len(REQUIRED_DIGESTS),
         value=float(len(missing)),
         limit="identity.complete",
         fmt="int",
@@ -112,12 +113,12 @@ def identity_section(context: PackContext, computed: SectionEvidence | None) -> 
             {"object": DIGEST_MEANING.get(key, key), "digest": value} for key, value in sorted(context.digests.items())
         ),
     )
-    text = f"Identity is complete: all {row.n} fields and digests are given."
+    text = f"Identity is complete: all {row.n} required fields and digests are given."
     if missing:
         text = "Identity is not complete: missing " + ", ".join(missing) + "."
     note = Paragraph(
-        text="The pack's own hash is the SHA-256 of its canonical JSON without that field; it stands in every running "
-        "foot and is recomputed when the document is rendered and when it is verified."
+        text="The pack's own hash is the SHA-256 of its canonical JSON without that field; its first 12 digits stand "
+        "at the head of every page, and it is recomputed when the document is rendered and when it is verified."
     )
     return SectionEvidence(
         code="A1",
@@ -162,10 +163,8 @@ def _contents_caption(context: PackContext) -> str:
     done = sum(s.status == "computed" for s in context.plan)
     absent = sum(s.status == "not_computed" for s in context.plan)
     other = len(context.plan) - done - absent
-    return (
-        f"Of {len(context.plan)} sections {done} are computed, {absent} are not computed by this build, "
-        f"{other} do not apply."
-    )
+    rest = f"{other} do not apply to this kind" if other else "every section applies to this kind"
+    return f"Of {len(context.plan)} sections {done} are computed and {absent} are not computed by this build; {rest}."
 
 
 def _previous_row(context: PackContext) -> tuple[dict[str, Scalar], ...]:

@@ -28,11 +28,11 @@ class Sample:
     Attributes:
         role: ``development`` (fitted on), ``calibration``, ``holdout``, ``out_of_time``.
         label: Name printed in captions.
-        y: Outcome, int8 (n,), 1 = event.
+        y: Outcome, int8 (n,), 1 = event; realised amount, float64 (n,), of a sample of amounts.
         margin: Raw score, float64 (n,), higher is riskier.
-        p: Calibrated probability, float64 (n,).
-        grade: Grade index, int64 (n,), 0 = best.
-        grade_pd: PD of each grade, float64 (g,).
+        p: Calibrated probability, float64 (n,); the estimate of a sample of amounts.
+        grade: Grade index, int64 (n,), 0 = best; pool index, 0 = lowest, of a sample of amounts.
+        grade_pd: PD of each grade, float64 (g,); value of each pool.
         grade_names: Name of each grade.
         features: Model inputs as the scorer takes them: float64 with NaN, or object (str or None).
         segments: Segment columns, object (n,), text or None.
@@ -42,11 +42,12 @@ class Sample:
         protected: Group name per row for each protected attribute, object (n,).
         challenger_margin: Margin of the challenger on the same rows, or None.
         challenger_p: Probability of the challenger on the same rows, or None.
+        amounts: The outcome is an amount or a share, so no row is an event.
     """
 
     role: SampleRole
     label: str
-    y: NDArray[np.int8]
+    y: NDArray[Any]
     margin: NDArray[np.float64]
     p: NDArray[np.float64]
     grade: NDArray[np.int64]
@@ -60,6 +61,7 @@ class Sample:
     protected: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
     challenger_margin: NDArray[np.float64] | None = None
     challenger_p: NDArray[np.float64] | None = None
+    amounts: bool = False
 
     @property
     def n(self) -> int:
@@ -68,8 +70,8 @@ class Sample:
 
     @property
     def events(self) -> int:
-        """Rows with the event."""
-        return int(np.count_nonzero(self.y))
+        """Rows with the event; none of them is one where the outcome is an amount."""
+        return 0 if self.amounts else int(np.count_nonzero(self.y))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ class Register:
             segment=segment,
             sample=sample,
             n=n,
-            events=events,
+            events=None if self.spec.is_amount else events,
             statistic=_clean(value),
             effect=_clean(effect),
             ci_low=_clean(low),

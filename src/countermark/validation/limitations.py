@@ -37,21 +37,24 @@ def limitations_section(context: PackContext, computed: SectionEvidence | None) 
     )
     sentence = "No limitation is declared."
     if items:
-        sentence = f"{counted(len(items), 'limitation')}: {len(unsized)} without a size, {len(expired)} expired."
+        held = "each with a size and a control that has not expired"
+        if unsized or expired:
+            held = f"{len(unsized) or 'none'} without a size, {len(expired) or 'none'} expired"
+        sentence = f"{counted(len(items), 'limitation')}: {held}."
     return SectionEvidence(
         code="I1",
         conclusion=sentence,
         would_change="A size for each limitation and a control that is still valid.",
         so_what="A committee can weigh a limitation only when it has a size.",
         rows=rows,
-        blocks=(narrative_block("limits", context.answers), _table(items, sentence, expired)),
+        blocks=(narrative_block("limits", context.answers), _table(items, expired)),
     )
 
 
-def _table(items: tuple[Limitation, ...], sentence: str, expired: list[int]) -> Table:
+def _table(items: tuple[Limitation, ...], expired: list[int]) -> Table:
     return Table(
         id="I1-T1",
-        caption=sentence,
+        caption="What is not known or not covered, its size, and who bounds its harm until when.",
         columns=columns(
             ("id", "Id", "text"),
             ("text", "Limitation", "text"),

@@ -12,6 +12,7 @@ from countermark.validation.context import PackContext
 from countermark.validation.inputs import EvidenceInput, SectionEvidence
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted, fact
+from countermark.validation.sentences import printed
 
 _VISIBLE = 0.001
 """Exclusions of a smaller share cannot be seen in a drawing; the table holds them."""
@@ -39,7 +40,7 @@ def lineage_evidence(inputs: EvidenceInput) -> SectionEvidence:
     sentence = f"{counted(kept, 'row')} of {counted(rows_in, 'row')} read are used; {said}"
     sentence += f"; {counted(len(wrong), 'digest differs', 'digests differ')}." if wrong else "; every digest agrees."
     blocks: tuple[Block, ...] = (
-        _flow(inputs, rows_in, kept),
+        _flow(inputs, waterfall, kept),
         *((_waterfall(waterfall, rows_in, kept),) if rows_in - kept > _VISIBLE * rows_in else ()),
         _exclusions(waterfall, rows_in, kept),
         _totals_table(totals),
@@ -85,7 +86,7 @@ def _reconciliation_row(inputs: EvidenceInput, totals: tuple[dict[str, Any], ...
     )
     if worst is None:
         return row, "no control total is declared, so nothing could be reconciled"
-    return row, f"the largest difference to {counted(len(totals), 'control total')} is {100 * worst:.2f} %"
+    return row, f"the largest difference to {counted(len(totals), 'control total')} is {printed(worst, 'share')}"
 
 
 def _digest_checks(inputs: EvidenceInput) -> tuple[dict[str, str], ...]:
@@ -100,25 +101,23 @@ def _digest_checks(inputs: EvidenceInput) -> tuple[dict[str, str], ...]:
     )
 
 
-def _flow(inputs: EvidenceInput, rows_in: int, kept: int) -> Figure:
-    main = inputs.contract["tables"][inputs.spec.data.table]
-    steps = [
-        ("source", int(main["rows"])),
-        ("contract accepted", int(main["accepted"])),
-        ("training rows read", rows_in),
-        ("rows used", kept),
-        *((sample.label, sample.n) for sample in inputs.samples.values()),
-    ]
-    told = ", ".join(f"{name} {count:,}".replace(",", " ") for name, count in steps)
+def _flow(inputs: EvidenceInput, waterfall: tuple[Mapping[str, Any], ...], kept: int) -> Figure:
+    """Rows after every step that was counted, and the samples that the rows used are divided into."""
+    first = int(waterfall[0]["rows"]) if waterfall else int(inputs.dataset["rows_in"])
+    steps = [(str(step["step"]), int(step["rows"])) for step in waterfall] or [("rows read", first)]
+    steps.append(("rows used", kept))
+    samples = [(sample.label, sample.n) for sample in inputs.samples.values()]
+    told, divided = (", ".join(counted(n, f"row in {x}", f"rows in {x}") for x, n in part) for part in (steps, samples))
     return Figure(
         id="C1-F1",
         chart="flow",
-        caption=f"From source to samples, {counted(kept, 'row')} of {counted(steps[0][1], 'row')} remain.",
-        alt=f"Boxes in order with row counts: {told}.",
+        caption=f"From source to samples, {counted(kept, 'row')} of {counted(first, 'row')} remain.",
+        alt=f"Boxes in order with row counts: {told}; divided into {divided}.",
         y_label="Rows",
         y_format="int",
-        series=(
-            Series(name="rows", mark="bars", x=tuple(name for name, _ in steps), y=tuple(float(n) for _, n in steps)),
+        series=tuple(
+            Series(name=name, mark="bars", x=tuple(x for x, _ in part), y=tuple(float(n) for _, n in part))
+            for name, part in (("rows", steps), ("samples", samples))
         ),
     )
 
@@ -146,11 +145,11 @@ def _waterfall(waterfall: tuple[Mapping[str, Any], ...], rows_in: int, kept: int
 
 def _exclusions(waterfall: tuple[Mapping[str, Any], ...], rows_in: int, kept: int) -> Table:
     dropped = sum(int(step["dropped"]) for step in waterfall)
-    agrees = "agree" if rows_in - dropped == kept else f"do not agree: {rows_in - dropped} expected"
+    agrees = "agree" if rows_in - dropped == kept else f"do not agree: {counted(rows_in - dropped, 'row')} expected"
     return Table(
         id="C1-T2",
-        caption=f"Every step with its reason; {counted(rows_in, 'row')} read less "
-        f"{counted(dropped, 'dropped', 'dropped')} and {counted(kept, 'used', 'used')} {agrees}.",
+        caption=f"Every step with its reason: {counted(rows_in, 'row')} read, "
+        f"{counted(dropped, 'dropped', 'dropped')}, {counted(kept, 'used', 'used')}; the counts {agrees}.",
         columns=columns(
             ("step", "Step", "text"),
             ("rows", "Rows left", "int"),
@@ -191,7 +190,7 @@ def _totals_table(totals: tuple[dict[str, Any], ...]) -> Table:
 def _digest_table(checks: tuple[dict[str, str], ...], wrong: int) -> Table:
     return Table(
         id="C1-T4",
-        caption=f"{counted(len(checks), 'digest')} compared, {wrong} differ.",
+        caption=f"{counted(len(checks), 'digest')} compared, {wrong or 'none'} {'differs' if wrong < 2 else 'differ'}.",
         columns=columns(
             ("object", "Object", "text"),
             ("expected", "Recorded or declared", "hash"),

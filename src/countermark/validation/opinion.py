@@ -10,6 +10,7 @@ from countermark.config.policy import GatingRule
 from countermark.config.spec import Limitation, ModelSpec
 from countermark.records.evidence import RegisterRow
 from countermark.records.lights import Light
+from countermark.records.register import registered_tests
 from countermark.validation.catalogue import SeverityPolicy, severity_policy
 from countermark.validation.phrasing import counted, decision_date, named, plus_months
 
@@ -137,22 +138,35 @@ def _why(
     if not gating:
         return ("No test gated, so nothing supports an opinion.",)
     covered = {(c.section, c.test_id, c.light) for c in conditions}
-    failed = [f"{s} {t}" for s, t, light in bad if light is Light.FAIL and (s, t, light) not in covered]
-    blank = [f"{s} {t}" for s, t, light in bad if light is Light.NOT_EVALUATED and (s, t, light) not in covered]
     why = []
-    if failed:
-        why.append(f"{counted(len(failed), 'gating test')} failed without a control: {_listed(failed)}.")
-    if blank:
-        why.append(f"{counted(len(blank), 'gating test')} could not be evaluated: {_listed(blank)}.")
+    for light, did in ((Light.FAIL, "failed"), (Light.NOT_EVALUATED, "could not be evaluated")):
+        tests = [key for key in bad if key[2] is light]
+        left = [_test_name(*key[:2]) for key in tests if key not in covered]
+        if left:
+            # A committee that counts the tests of a list below has to find the number here.
+            of_all = "" if len(left) == len(tests) else f" of {len(tests)} that {did}"
+            verb = "has no control" if len(left) == 1 else "have no control"
+            said = f"{did} and {verb}" if not of_all else verb
+            why.append(f"{counted(len(left), 'gating test')}{of_all} {said}: {_listed(left)}.")
     if conditions and len(why) < 2:
-        tests = [f"{c.section} {c.test_id}" for c in conditions]
-        why.append(f"{counted(len(tests), 'gating test')} conditioned, with owner and expiry: {_listed(tests)}.")
+        # Which tests a condition covers is said by the condition.
+        number = counted(len(conditions), "gating test is", "gating tests are")
+        why.append(f"{number} conditioned: a control, its owner and its expiry are named.")
     why.append(f"Of {counted(len(gating), 'gating result')} {_tally(gating)}.")
     return tuple(why)
 
 
+def _test_name(section: str, test_id: str) -> str:
+    """A test as a committee reads it: where it stands, what it is, and its id."""
+    known = registered_tests().get(test_id)
+    return f"{section} {test_id}" if known is None else f"{section} {known.title} ({test_id})"
+
+
 def _tally(gating: Sequence[RegisterRow]) -> str:
-    """Every result counted once, the bad ones first: '3 failed, 2 were not evaluated, 4 are to watch, 58 passed'."""
+    """Every result counted once, the bad ones first: '3 failed (1 test), 2 were not evaluated (2 tests), 58 passed'.
+
+    A test may give many results, one per grade or group: the number of tests is what the sentences above count.
+    """
     words = (
         (Light.FAIL, "failed", "failed"),
         (Light.NOT_EVALUATED, "was not evaluated", "were not evaluated"),
@@ -160,8 +174,14 @@ def _tally(gating: Sequence[RegisterRow]) -> str:
         (Light.INFORMATION, "had no limit", "had no limit"),
         (Light.PASS, "passed", "passed"),
     )
-    counts = [(sum(row.light is light for row in gating), one, many) for light, one, many in words]
-    return ", ".join(counted(n, one, many) for n, one, many in counts if n)
+    told = []
+    for light, one, many in words:
+        found = [(row.section, row.test_id) for row in gating if row.light is light]
+        if found:
+            tests = counted(len(set(found)), "test")
+            beside = f" ({tests})" if light in (Light.FAIL, Light.NOT_EVALUATED) else ""
+            told.append(f"{counted(len(found), one, many)}{beside}")
+    return ", ".join(told)
 
 
 def grouped_conditions(conditions: Sequence[Condition]) -> tuple[str, ...]:

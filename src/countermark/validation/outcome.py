@@ -6,19 +6,31 @@ from dataclasses import replace
 
 import numpy as np
 
+from countermark.config.spec import ModelSpec, Outcome
 from countermark.errors import EvidenceError
 from countermark.metrics.intervals import wilson_interval
-from countermark.records.evidence import Block, Facts, Figure, Paragraph, RegisterRow, SampleRole, Scalar, Series, Table
+from countermark.records.evidence import (
+    Block,
+    Fact,
+    Facts,
+    Figure,
+    Paragraph,
+    RegisterRow,
+    SampleRole,
+    Scalar,
+    Series,
+    Table,
+)
 from countermark.validation.context import PackContext
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, evidence_number
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted, fact
-from countermark.validation.sentences import described
+from countermark.validation.sentences import between, described
 
 
 def outcome_evidence(inputs: EvidenceInput) -> SectionEvidence:
     """C3, computed part: maturity, outcome rates by sample and cohort."""
-    maturity, said, matured = _maturity(inputs)
+    final, said, matured = maturity(inputs)
     cohorts = _cohorts(inputs)
     rates = tuple(_rate_row(inputs, sample) for sample in inputs.samples.values())
     test = inputs.test
@@ -35,14 +47,15 @@ def outcome_evidence(inputs: EvidenceInput) -> SectionEvidence:
         code="C3",
         conclusion=f"{said} The outcome rate is {rate} ({described(test)}).",
         would_change="Dates by which maturity can be judged." if matured is None else "A later as-of date.",
-        so_what=_so_what(matured),
-        rows=(maturity, *rates),
+        so_what=maturity_meaning(matured),
+        rows=(final, *rates),
         blocks=tuple(blocks),
         extras={"matured_share": matured},
     )
 
 
-def _so_what(matured: float | None) -> str:
+def maturity_meaning(matured: float | None) -> str:
+    """What the share of final labels means for every rate and mean."""
     if matured is None:
         return "Without maturity nobody knows how rates of recent cohorts are distorted, so their level is no estimate."
     if matured < 1.0:
@@ -50,7 +63,8 @@ def _so_what(matured: float | None) -> str:
     return "Every label is final, so the rates are what happened, for those who were observed."
 
 
-def _maturity(inputs: EvidenceInput) -> tuple[RegisterRow, str, float | None]:
+def maturity(inputs: EvidenceInput) -> tuple[RegisterRow, str, float | None]:
+    """The row on immature labels, its sentence, and the share of labels that are final (None: nobody knows)."""
     record = inputs.dataset["maturity"]
     n, immature = int(record["n"]), int(record["immature"])
     evaluated = bool(record["evaluated"]) and n > 0
@@ -68,7 +82,8 @@ def _maturity(inputs: EvidenceInput) -> tuple[RegisterRow, str, float | None]:
         fmt="share",
     )
     if share is None:
-        return row, f"Maturity of labels is Not evaluated: {reason}.", None
+        told = inputs.spec.outcome.maturity.note or reason
+        return row, f"Maturity of labels is Not evaluated: {told}.", None
     return row, f"{100 * (1 - share):.2f} % of labels are mature.", evidence_number(1 - share)
 
 
@@ -98,14 +113,12 @@ def _windows(inputs: EvidenceInput) -> Table:
         rows.append(
             {
                 "sample": sample.label,
-                "role": sample.role,
                 "first": str(np.min(sample.time)) if dated and sample.time is not None else None,
                 "last": str(np.max(sample.time)) if dated and sample.time is not None else None,
                 "n": sample.n,
                 "events": sample.events,
                 "rate": None if interval.rate is None else evidence_number(interval.rate),
-                "low": None if interval.interval is None else evidence_number(interval.interval[0]),
-                "high": None if interval.interval is None else evidence_number(interval.interval[1]),
+                "interval": between(interval.interval, "share"),
             }
         )
     total = sum(sample.n for sample in inputs.samples.values())
@@ -114,14 +127,12 @@ def _windows(inputs: EvidenceInput) -> Table:
         caption=f"{counted(len(rows), 'sample')} with {counted(total, 'row')}; rates with Wilson intervals.",
         columns=columns(
             ("sample", "Sample", "text"),
-            ("role", "Role", "text"),
             ("first", "From", "date"),
             ("last", "To", "date"),
             ("n", "N", "int"),
             ("events", "D", "int"),
             ("rate", "Rate", "share"),
-            ("low", "Low", "share"),
-            ("high", "High", "share"),
+            ("interval", "Interval", "text"),
         ),
         rows=tuple(rows),
     )
@@ -175,6 +186,27 @@ def _cohort_series(name: str, role: SampleRole, samples: list[Sample], inputs: E
     )
 
 
+def _values(spec: ModelSpec) -> tuple[Fact, ...]:
+    """What counts as an event, or in which unit an amount is measured."""
+    outcome = spec.outcome
+    if not spec.is_amount:
+        return (
+            fact("Event", ", ".join(str(value) for value in outcome.events)),
+            fact("No event", ", ".join(str(value) for value in outcome.non_events)),
+        )
+    column = spec.contract.columns.get(outcome.column)
+    unit = None if column is None else column.unit
+    return (fact("Measured in", unit or ("shares of the exposure" if spec.kind == "lgd" else "no unit declared")),)
+
+
+def _unresolved(outcome: Outcome) -> tuple[Fact, ...]:
+    """What was left out as unresolved; nothing is said where nothing was declared."""
+    if not outcome.unresolved:
+        return ()
+    told = ", ".join("missing" if value is None else str(value) for value in outcome.unresolved)
+    return (fact("Unresolved, left out and counted", told),)
+
+
 def outcome_section(context: PackContext, computed: SectionEvidence | None) -> SectionEvidence:
     """C3, written part: definition, horizon, maturity rule, censoring."""
     if computed is None:
@@ -189,11 +221,11 @@ def outcome_section(context: PackContext, computed: SectionEvidence | None) -> S
         facts=(
             fact("Definition", outcome.definition),
             fact("Column", outcome.column),
-            fact("Event", str(outcome.positive)),
-            fact("No event", str(outcome.negative)),
+            *_values(spec),
+            *_unresolved(outcome),
             fact("Horizon", horizon),
-            fact("Delay of the label", outcome.delay_days, "int"),
-            fact("Maturity judged by", "dates" if by_dates else "nothing: the data has no dates"),
+            fact("Delay of the label", counted(outcome.delay_days, "day")),
+            fact("Maturity judged by", "dates" if by_dates else "nothing: there is no date to rely on"),
             fact("Immature labels", "stop the build" if outcome.immature == "refuse" else "are excluded and counted"),
             fact("Split", spec.split.kind.replace("_", "-")),
             fact("Note on maturity", outcome.maturity.note or "none"),

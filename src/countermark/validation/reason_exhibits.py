@@ -13,10 +13,13 @@ from countermark.records.evidence import Block, Fact, Facts, Figure, Paragraph, 
 from countermark.scoring.decision import NO_ADVERSE_FACTOR, ReasonMap
 from countermark.validation.inputs import EvidenceInput
 from countermark.validation.sentences import between, columns, counted, described, listed, printed, rounded
+from countermark.validation.series import estimates
 
 _CASES = (("declined", 4), ("approved", 3), ("borderline", 3))
 _MOST_REASONS = 15
 _MOST_GROUPS = 8
+_HALF_GROUPS = 3
+"""Groups that a half-size figure names in full."""
 
 
 class ExplainedCases(Protocol):
@@ -38,7 +41,7 @@ class ExplainedCases(Protocol):
 
 def policy_blocks(inputs: EvidenceInput, mapped: ReasonMap) -> list[Block]:
     """The reason policy, and the map of codes, texts and inputs."""
-    policy = inputs.spec.decision
+    policy = inputs.spec.decision_policy
     facts = (
         Fact(label="Decision policy", value=f"{policy.name} {policy.version}"),
         Fact(label=f"'{policy.unfavourable}' at a probability of", value=policy.cutoff, format="share"),
@@ -93,7 +96,7 @@ def case_blocks(inputs: EvidenceInput, found: ExplainedCases, checks: Sequence[t
 def worked_cases(inputs: EvidenceInput, found: ExplainedCases) -> list[tuple[str, int]]:
     """Ten cases (kind, row): spread over the declined, the approved and those nearest to the cut-off."""
     p = inputs.test.p
-    near = np.argsort(np.abs(p - inputs.spec.decision.cutoff), kind="stable")[: _CASES[2][1]]
+    near = np.argsort(np.abs(p - inputs.spec.decision_policy.cutoff), kind="stable")[: _CASES[2][1]]
     taken = set(near.tolist())
     chosen: list[tuple[str, int]] = []
     for kind, count in _CASES[:2]:
@@ -139,7 +142,7 @@ def _check_table(inputs: EvidenceInput, checks: Sequence[tuple[str, int, int]]) 
 
 
 def _case_table(inputs: EvidenceInput, found: ExplainedCases, cases: list[tuple[str, int]]) -> Table:
-    policy, test = inputs.spec.decision, inputs.test
+    policy, test = inputs.spec.decision_policy, inputs.test
     rows: list[dict[str, Scalar]] = []
     for number, (kind, row) in enumerate(cases, start=1):
         declined = bool(found.declined[row])
@@ -178,7 +181,8 @@ def _waterfall(inputs: EvidenceInput, found: ExplainedCases, name: tuple[str, st
     if rest.size or abs(left) > 1e-9:
         steps.append(("other inputs", left))
     largest = steps[1] if len(steps) > 1 else steps[0]
-    outcome = inputs.spec.decision.unfavourable if found.declined[row] else inputs.spec.decision.favourable
+    words = inputs.spec.decision_policy
+    outcome = words.unfavourable if found.declined[row] else words.favourable
     return Figure(
         id=figure, chart="waterfall", size="half",
         caption=f"Case {number}, {kind}: '{largest[0]}' moves the score most "
@@ -214,13 +218,10 @@ def _frequency_figure(inputs: EvidenceInput, found: ExplainedCases) -> Figure:
         f"{printed(bounds[-1].rate, 'share')}.",
         x_label="Share of declined cases", y_format="share",
         series=(
-            Series(
-                name="given", role=inputs.test.role, mark="bars",
-                x=tuple(f"{found.reasons.codes[k]} {found.reasons.texts[k]}"[:60] for k in order),
-                y=tuple(rounded(b.rate) for b in bounds),
-                low=tuple(None if b.interval is None else rounded(b.interval[0]) for b in bounds),
-                high=tuple(None if b.interval is None else rounded(b.interval[1]) for b in bounds),
-                n=tuple(int(counts[k]) for k in order),
+            estimates(
+                "given", [f"{found.reasons.codes[k]} {found.reasons.texts[k]}"[:60] for k in order],
+                [b.rate for b in bounds], [b.interval for b in bounds], role=inputs.test.role,
+                n=[int(counts[k]) for k in order], mark="bars",
             ),
         ),
     )  # fmt: skip
@@ -247,12 +248,17 @@ def _frequency_table(inputs: EvidenceInput, found: ExplainedCases) -> Table:
     )  # fmt: skip
     return Table(
         id="G2-T5",
-        caption=f"{counted(found.unexplained, 'declined case')} without an adverse factor "
-        f"({described(inputs.test)}, {printed(n, 'int')} declined).",
+        caption=f"{_unexplained(found)} ({described(inputs.test)}, {printed(n, 'int')} declined).",
         columns=columns(("code", "Code", "text"), ("text", "Text", "text"), ("first", "Given first", "share"),
                         ("given", "Given at all", "share"), ("cases", "Cases", "int")),
         rows=tuple(rows),
     )  # fmt: skip
+
+
+def _unexplained(found: ExplainedCases) -> str:
+    if not found.unexplained:
+        return "Every declined case has an adverse factor"
+    return f"{counted(found.unexplained, 'declined case has', 'declined cases have')} no adverse factor"
 
 
 def _group_figures(inputs: EvidenceInput, found: ExplainedCases) -> list[Block]:
@@ -281,12 +287,12 @@ def _group_figures(inputs: EvidenceInput, found: ExplainedCases) -> list[Block]:
         code, gap = found.reasons.codes[worst], printed(float(gaps[worst]), "points")
         blocks.append(
             Figure(
-                id=f"G2-F{5 + len(blocks)}", chart="heatmap", size="half",
+                id=f"G2-F{5 + len(blocks)}", chart="heatmap", size="half" if len(names) <= _HALF_GROUPS else "full",
                 caption=f"Reasons differ most for {code} between groups of {attribute}, by {gap} "
                 f"({described(inputs.test)}; declined cases).",
                 alt=f"Heat map of the share of declined cases given each reason by group of {attribute}: "
                 f"{listed(names)}. The largest gap is {gap}, for {code}.",
-                x_label=attribute, y_label="Reason", y_format="share",
+                x_label=attribute, y_label="Share of declined", y_format="share",
                 rows=tuple(f"{found.reasons.codes[k]} {found.reasons.texts[k]}"[:48] for k in order),
                 columns=tuple(names),
                 cells=tuple(tuple(rounded(float(v)) for v in matrix[k]) for k in order),

@@ -73,7 +73,7 @@ class Share:
 
 def reasons(inputs: EvidenceInput) -> SectionEvidence:
     """G2: reason codes of declined cases: coverage, fidelity, stability, frequency, worked cases."""
-    mapped = reason_map(inputs.spec.decision, [item.name for item in inputs.scorer.inputs])
+    mapped = reason_map(inputs.spec.decision_policy, [item.name for item in inputs.scorer.inputs])
     undefined = _undefined(inputs, mapped)
     found = None if undefined is not None else _explain(inputs, mapped)
     fidelity = Share(0, 0) if found is None else _fidelity(inputs, found)
@@ -109,7 +109,7 @@ def reasons(inputs: EvidenceInput) -> SectionEvidence:
 
 
 def _undefined(inputs: EvidenceInput, mapped: ReasonMap) -> str | None:
-    policy, development = inputs.spec.decision, inputs.samples["development"]
+    policy, development = inputs.spec.decision_policy, inputs.samples["development"]
     if not mapped.codes:
         return "the decision policy declares no reasons"
     if not inputs.test.n:
@@ -120,7 +120,7 @@ def _undefined(inputs: EvidenceInput, mapped: ReasonMap) -> str | None:
 
 
 def _explain(inputs: EvidenceInput, mapped: ReasonMap) -> Explained:
-    policy, development, test = inputs.spec.decision, inputs.samples["development"], inputs.test
+    policy, development, test = inputs.spec.decision_policy, inputs.samples["development"], inputs.test
     before, base = inputs.scorer.contributions(development.features)
     reference = favourable_reference(policy, before, development.p)
     phi, _ = inputs.scorer.contributions(test.features)
@@ -161,7 +161,7 @@ def _fidelity(inputs: EvidenceInput, found: Explained) -> Share:
 def _donors(inputs: EvidenceInput) -> Columns:
     """Inputs of favourable development cases, drawn with a seed."""
     development: Sample = inputs.samples["development"]
-    favourable = np.flatnonzero(~is_unfavourable(inputs.spec.decision, development.p))
+    favourable = np.flatnonzero(~is_unfavourable(inputs.spec.decision_policy, development.p))
     at = np.random.default_rng(inputs.spec.seed).choice(favourable, _DONORS, replace=True)
     return {item.name: development.features[item.name][at] for item in inputs.scorer.inputs}
 
@@ -190,7 +190,7 @@ def _thin(inputs: EvidenceInput, checked: int, undefined: str | None) -> str | N
     least = inputs.spec.policy.minimum_group
     if undefined is not None or checked >= least:
         return undefined
-    outcome = inputs.spec.decision.unfavourable
+    outcome = inputs.spec.decision_policy.unfavourable
     return f"{counted(checked, 'case')} with the outcome '{outcome}'; the policy asks for {least}"
 
 
@@ -246,7 +246,7 @@ def _conclusion(inputs: EvidenceInput, mapped: ReasonMap, fidelity: Share, undef
 
 
 def _so_what(inputs: EvidenceInput, found: Explained | None) -> str:
-    policy = inputs.spec.decision
+    policy = inputs.spec.decision_policy
     if found is None or not found.declined.any():
         return f"No case of the sample has the outcome '{policy.unfavourable}', so nobody would be given a reason."
     top = found.ranked[found.declined, 0]
@@ -269,7 +269,8 @@ def _findings(inputs: EvidenceInput, found: Explained | None) -> tuple[Finding, 
             severity="medium" if inputs.gates(TEST) else "low",
             section=SECTION,
             evidence_id=f"{TEST}|{inputs.test.role}|no adverse factor",
-            fact=f"{counted(found.unexplained, 'case')} with the outcome '{inputs.spec.decision.unfavourable}' and no "
+            fact=f"{counted(found.unexplained, 'case')} with the outcome "
+            f"'{inputs.spec.decision_policy.unfavourable}' and no "
             "reason above the reference.",
             why="A person who is declined would be told that there is no adverse factor.",
             recommendation="Review the reference and the reasons that hold several inputs; decide these cases by hand.",

@@ -8,6 +8,11 @@ from typing import Literal, TypeAlias
 
 from countermark.config.policy import ModelKind
 from countermark.validation import appendices, identity, signoff
+from countermark.validation.amount_benchmark import amount_benchmark
+from countermark.validation.amount_groups import without_decision
+from countermark.validation.amount_level import amount_level
+from countermark.validation.amount_outcome import amount_outcome
+from countermark.validation.amount_ranking import amount_ranking
 from countermark.validation.benchmark import benchmark
 from countermark.validation.calibration import calibration
 from countermark.validation.context import PackContext
@@ -17,8 +22,11 @@ from countermark.validation.development import development_evidence, development
 from countermark.validation.discrimination import discrimination
 from countermark.validation.drivers import drivers
 from countermark.validation.effects import effect_shapes
+from countermark.validation.fairness import TESTS as DISPARITY_TESTS
 from countermark.validation.fairness import outcome_disparity
+from countermark.validation.fairness_calibration import TESTS as GROUP_TESTS
 from countermark.validation.fairness_calibration import group_calibration
+from countermark.validation.fairness_errors import TESTS as ERROR_TESTS
 from countermark.validation.fairness_errors import error_rate_parity
 from countermark.validation.features_review import review_evidence, review_section
 from countermark.validation.findings import findings_section
@@ -48,6 +56,7 @@ class SectionEntry:
         write: Prose, tables and rows from the spec and the evidence; part of the pack stage.
         when: ``body`` sections are written first, ``last`` ones see findings and opinion.
         not_applicable: Reason by kind for which the section does not apply.
+        amounts: Which evidence the section holds for kinds lgd and ead, where it is other evidence.
     """
 
     code: str
@@ -58,6 +67,7 @@ class SectionEntry:
     write: Write | None = None
     when: Literal["body", "last"] = "body"
     not_applicable: Mapping[ModelKind, str] = field(default_factory=dict)
+    amounts: str | None = None
 
     @property
     def absent_line(self) -> str:
@@ -68,6 +78,15 @@ class SectionEntry:
         """'Not applicable to this kind, because ...', or None where the section applies."""
         reason = self.not_applicable.get(kind)
         return None if reason is None else f"Not applicable to kind '{kind}', because {reason}."
+
+
+def by_outcome(events: Compute, amounts: Compute) -> Compute:
+    """One section for both kinds of outcome: events, and amounts (kinds lgd and ead)."""
+
+    def compute(inputs: EvidenceInput) -> SectionEvidence:
+        return amounts(inputs) if inputs.spec.is_amount else events(inputs)
+
+    return compute
 
 
 _NO_DECLINE: Mapping[ModelKind, str] = {
@@ -122,7 +141,8 @@ SECTIONS: tuple[SectionEntry, ...] = (
         "Outcome definition and sampling",
         "Outcome",
         "definition, maturity, rates by cohort",
-        compute=outcome_evidence,
+        compute=by_outcome(outcome_evidence, amount_outcome),
+        amounts="definition, maturity, means by cohort, amounts below 0 and above the exposure",
         write=outcome_section,
     ),
     SectionEntry(
@@ -160,14 +180,16 @@ SECTIONS: tuple[SectionEntry, ...] = (
         "Discrimination",
         "Discrimination",
         "AUC with intervals, KS, CAP, by segment and vintage",
-        compute=discrimination,
+        compute=by_outcome(discrimination, amount_ranking),
+        amounts="generalised AUC with intervals (Somers' D), Spearman, loss capture, by segment and vintage",
     ),
     SectionEntry(
         "E2",
         "Calibration",
         "Calibration",
         "Jeffreys per grade and portfolio, reliability, slope, Brier",
-        compute=calibration,
+        compute=by_outcome(calibration, amount_level),
+        amounts="t-tests of realised against estimated per pool and portfolio, coverage, slope, size of errors",
     ),
     SectionEntry(
         "E3", "Stability", "Stability", "PSI and CSI with sampling-aware limits, concentration", compute=stability
@@ -176,15 +198,16 @@ SECTIONS: tuple[SectionEntry, ...] = (
         "E4",
         "Kind-specific outcomes",
         "Outcomes by kind",
-        "IFRS 9 term structure, staging and ECL for pd; back-tests for lgd and ead; capacity metrics for fraud and "
-        "aml; profit and uplift for propensity",
+        "IFRS 9 term structure, staging and ECL for pd; downturn, loss in default and floors for lgd; draw-down near "
+        "default for ead; capacity metrics for fraud and aml; profit and uplift for propensity",
     ),
     SectionEntry(
         "E5",
         "Benchmark and challenger",
         "Challenger",
         "champion against a simple challenger, swap sets",
-        compute=benchmark,
+        compute=by_outcome(benchmark, amount_benchmark),
+        amounts="champion against a simple challenger by squared and absolute error and gAUC",
     ),
     SectionEntry(
         "E6",
@@ -198,17 +221,31 @@ SECTIONS: tuple[SectionEntry, ...] = (
         "Outcome disparity",
         "Disparity",
         "adverse impact ratios with intervals and score differences",
-        compute=outcome_disparity,
+        compute=by_outcome(
+            outcome_disparity, without_decision("F1", DISPARITY_TESTS, "Who gets the favourable outcome")
+        ),
+        amounts="Not evaluated, because nobody gets a favourable outcome by an estimate",
     ),
     SectionEntry(
-        "F2", "Error parity", "Error parity", "equal opportunity and equalised odds by group", compute=error_rate_parity
+        "F2",
+        "Error parity",
+        "Error parity",
+        "equal opportunity and equalised odds by group",
+        compute=by_outcome(
+            error_rate_parity, without_decision("F2", ERROR_TESTS, "Whether error rates are equal between groups")
+        ),
+        amounts="Not evaluated, because there is no event to err about",
     ),
     SectionEntry(
         "F3",
         "Calibration within groups",
         "Group calibration",
         "observed over expected within each group",
-        compute=group_calibration,
+        compute=by_outcome(
+            group_calibration,
+            without_decision("F3", GROUP_TESTS, "Whether the same score means the same risk in every group"),
+        ),
+        amounts="Not evaluated, because group tests of amounts are not built",
     ),
     SectionEntry("F4", "Intersections", "Intersections", "crossed groups with suppressed cells listed"),
     SectionEntry("F5", "Proxies", "Proxies", "association of each input with each group, conditional disparity"),

@@ -5,17 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from countermark.config.policy import Policy
 from countermark.config.spec import ModelSpec
+from countermark.config.wording import scores_part
 from countermark.records.digest import digest_of
 from countermark.records.evidence import Pack, RegisterRow
-from countermark.validation.collect import Evidence
-from countermark.validation.registry import SECTIONS
+from countermark.validation.section_order import ORDER, WRITTEN
 
-RESULT_KEYS = ("calibration", "challenger", "data", "features", "grades", "learner", "outcome", "split", "tuning")
-"""Keys of the spec that change scores; data and scorer are bound by their digests."""
+if TYPE_CHECKING:
+    from countermark.validation.collect import Evidence
 
 REGISTER_COLUMNS = tuple(RegisterRow.model_fields)[:29]
 """The 29 columns of the register in the order of the standard."""
@@ -28,28 +28,14 @@ def results_digest(spec: ModelSpec, computed: Evidence) -> str:
 
 
 def _results(spec: Mapping[str, Any], data: str, scorer: str, challenger: str | None) -> str:
-    part = {key: spec[key] for key in RESULT_KEYS}
-    return digest_of({"data": data, "scorer": scorer, "challenger": challenger, "spec": _without_prose(part)})
-
-
-_PROSE = frozenset(
-    {"available", "definition", "meaning", "missing", "note", "notes", "proxy_note", "unit", "why"}
-)  # fmt: skip
-
-
-def _without_prose(value: Any) -> Any:
-    """The spec without words that people may mend: a typo in a meaning changes no score."""
-    if isinstance(value, Mapping):
-        return {key: _without_prose(item) for key, item in value.items() if key not in _PROSE}
-    return [_without_prose(item) for item in value] if isinstance(value, list) else value
+    return digest_of({"data": data, "scorer": scorer, "challenger": challenger, "spec": scores_part(spec)})
 
 
 def evidence_digest(rows: Sequence[RegisterRow], policy: Policy | Mapping[str, Any]) -> str:
     """Digest of the tests: rows of computed sections and the policy; no findings, narrative, identity or sign-off."""
     document = policy.model_dump(mode="json") if isinstance(policy, Policy) else dict(policy)
-    order = {entry.code: i for i, entry in enumerate(SECTIONS)}
-    written = {entry.code for entry in SECTIONS if entry.compute is None and entry.write is not None}
-    kept = sorted((r for r in rows if r.section not in written), key=lambda r: order.get(r.section, len(order)))
+    order = {code: i for i, code in enumerate(ORDER)}
+    kept = sorted((r for r in rows if r.section not in WRITTEN), key=lambda r: order.get(r.section, len(order)))
     return digest_of({"policy": document, "rows": [row.model_dump(mode="json") for row in kept]})
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from countermark.config.policy import Policy
 from countermark.records.evidence import Column, Format, RegisterRow
-from countermark.records.formats import format_interval, format_value
+from countermark.records.formats import format_estimate, format_interval, format_value
 from countermark.records.lights import Light, worst
 from countermark.validation.inputs import Sample, evidence_number
 
@@ -34,8 +34,16 @@ def between(interval: tuple[float, float] | None, style: Format) -> str:
     return format_interval(rounded(low), rounded(high), style)
 
 
+def with_interval(value: float | None, interval: tuple[float, float] | None, style: Format) -> str:
+    """A number with its interval as it is printed: '0.689 (0.686 to 0.693)'."""
+    low, high = (None, None) if interval is None else interval
+    return format_estimate(rounded(value), rounded(low), rounded(high), style)
+
+
 def described(sample: Sample) -> str:
-    """The sample as a caption names it: label, rows and events."""
+    """The sample as a caption names it: label, rows and, where there are any to count, events."""
+    if sample.amounts:
+        return f"{sample.label}, N = {printed(sample.n, 'int')}"
     return f"{sample.label}, N = {printed(sample.n, 'int')}, D = {printed(sample.events, 'int')}"
 
 
@@ -47,6 +55,13 @@ def against_development(development: Sample, test: Sample) -> str:
 def level(policy: Policy) -> str:
     """The confidence of the policy's intervals: '95 %'."""
     return f"{100 * policy.confidence:g} %"
+
+
+def no_trend(vintages: Sequence[str], what: str) -> str:
+    """Why nothing is shown over time: fewer than two vintages are no trend, and a chart of one point says nothing."""
+    if not vintages:
+        return f"No {what} by vintage: the data has no dates."
+    return f"No {what} by vintage: all rows are of {vintages[0]}, so there is no trend to show."
 
 
 def sentence(parts: Sequence[str]) -> str:
@@ -68,6 +83,11 @@ def worst_light(rows: Iterable[RegisterRow]) -> Light:
 def counted(number: int, singular: str, plural: str | None = None) -> str:
     """'1 input', '3 inputs'."""
     return f"{printed(number, 'int')} {singular if number == 1 else plural or singular + 's'}"
+
+
+def some(number: int, singular: str, plural: str | None = None) -> str:
+    """A count at the head of a sentence: 'No input', '1 input', '3 inputs'."""
+    return counted(number, singular, plural) if number else f"No {singular}"
 
 
 def tally(rows: Sequence[RegisterRow]) -> str:

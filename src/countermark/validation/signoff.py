@@ -8,7 +8,8 @@ from countermark.validation.context import PackContext
 from countermark.validation.inputs import SectionEvidence
 from countermark.validation.narrative import narrative_block
 from countermark.validation.opinion import Opinion
-from countermark.validation.phrasing import columns, counted, fact
+from countermark.validation.phrasing import columns, fact
+from countermark.validation.sentences import some
 
 SIGNATURE_STATUS = "Draft – unsigned"
 _ROLES = ("Model owner", "Developer", "Validator", "Head of validation", "Committee")
@@ -94,7 +95,7 @@ def signoff_section(context: PackContext, computed: SectionEvidence | None) -> S
 def _conditions(opinion: Opinion) -> Table:
     return Table(
         id="I3-T2",
-        caption=f"{counted(len(opinion.conditions), 'condition')} with control, owner and expiry.",
+        caption=f"{some(len(opinion.conditions), 'condition')} with control, owner and expiry.",
         columns=columns(
             ("test", "Test", "text"),
             ("light", "Light", "light"),
@@ -119,7 +120,7 @@ def _conditions(opinion: Opinion) -> Table:
 def _uncovered(opinion: Opinion) -> Table:
     return Table(
         id="I3-T3",
-        caption=f"{counted(len(opinion.failed) + len(opinion.open), 'gating test')} without a control.",
+        caption=f"{some(len(opinion.failed) + len(opinion.open), 'gating test')} without a control.",
         columns=columns(("light", "Light", "light"), ("test", "Test", "text")),
         rows=(
             *({"light": "fail", "test": text} for text in opinion.failed),

@@ -17,9 +17,10 @@ from countermark.metrics.stability import (
     points_shift,
     psi,
 )
-from countermark.records.evidence import Block, Figure, ReferenceLine, RegisterRow, Scalar, Series, Table
+from countermark.records.evidence import Block, Figure, Paragraph, ReferenceLine, RegisterRow, Scalar, Series, Table
 from countermark.records.lights import Light
 from countermark.records.limits import judge
+from countermark.validation.amounts import band_word
 from countermark.validation.data_quality import too_few_rows
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
 from countermark.validation.representativeness import driver_shifts, drivers_by_size
@@ -29,6 +30,7 @@ from countermark.validation.sentences import (
     columns,
     counted,
     listed,
+    no_trend,
     printed,
     rounded,
     sentence,
@@ -44,7 +46,7 @@ _NO_REPEATS = "no customer was observed and graded at two dates, so no migration
 def stability(inputs: EvidenceInput) -> SectionEvidence:
     """E3: population and characteristic stability with their sampling limits, concentration and migration."""
     score, grade = _score_shift(inputs), _grade_shift(inputs)
-    psi_rows = (_psi_row(inputs, "score", score), _psi_row(inputs, "grade", grade))
+    psi_rows = (_psi_row(inputs, "score", score), _psi_row(inputs, band_word(inputs.spec), grade))
     vintages = _vintage_shifts(inputs)
     vintage_rows = tuple(
         _psi_row(inputs, f"vintage {name}", shift, gating=False, sample="all but development")
@@ -60,6 +62,11 @@ def stability(inputs: EvidenceInput) -> SectionEvidence:
     blocks.append(_grade_figure(inputs))
     if sum(v.too_thin is None and v.value is not None for v in vintages.values()) > 1:
         blocks.append(_vintage_figure(inputs, vintages))
+    elif len(vintages) < 2:
+        blocks.append(Paragraph(text=no_trend(list(vintages), "stability")))
+    else:
+        count = counted(len(vintages), "vintage")
+        blocks.append(Paragraph(text=f"No stability by vintage: of {count} at most one has enough rows."))
     blocks.append(_concentration_table(inputs, hhi))
     return SectionEvidence(
         code=SECTION,
@@ -69,7 +76,7 @@ def stability(inputs: EvidenceInput) -> SectionEvidence:
             "so the value that sampling alone exceeds is printed beside them."
         ),
         so_what=(
-            "A stable score means that cut-offs and grade PDs set on development meet the same population; "
+            f"A stable score means that {_set_on_development(inputs)} set on development meet the same population; "
             "it says nothing about calibration or ranking."
         ),
         rows=(*psi_rows, *vintage_rows, *csi_rows, hhi, *migration),
@@ -82,6 +89,10 @@ def stability(inputs: EvidenceInput) -> SectionEvidence:
             "worst_csi": drivers_by_size(drivers)[0] if drivers else None,
         },
     )
+
+
+def _set_on_development(inputs: EvidenceInput) -> str:
+    return "pools and their values" if inputs.spec.is_amount else "cut-offs and grade PDs"
 
 
 def _score_bins(inputs: EvidenceInput) -> NumericBins:
@@ -171,9 +182,10 @@ def _concentration_row(inputs: EvidenceInput) -> RegisterRow:
                 f"{printed(result.p_attainable, 'pvalue')}"
             )
     return inputs.row(
-        "stab.hhi", SECTION, "Concentration of grades against development, by number", sample=test.role, n=test.n,
+        "stab.hhi", SECTION, f"Concentration of {band_word(inputs.spec)}s against development, by number",
+        sample=test.role, n=test.n,
         value=result.index, judged=result.p_value, effect=result.hhi, p_raw=result.p_value, limit="stab.hhi",
-        h0="grades are no more concentrated than in development", alternative="more concentrated",
+        h0=f"{band_word(inputs.spec)}s are no more concentrated than in development", alternative="more concentrated",
         undefined=reason, fmt="auc",
     )  # fmt: skip
 
@@ -210,8 +222,8 @@ def _migration_rows(inputs: EvidenceInput) -> tuple[RegisterRow, ...]:
     thin = result.reason if result.upper is None else None
     rows = [
         inputs.row(
-            "stab.mwb", SECTION, f"Matrix weighted bandwidth, moves to {side} grades", sample="all", n=n,
-            segment=side, value=value, undefined=thin, fmt="auc",
+            "stab.mwb", SECTION, f"Matrix weighted bandwidth, moves to {side} {band_word(inputs.spec)}s", sample="all",
+            n=n, segment=side, value=value, undefined=thin, fmt="auc",
         )
         for side, value in (("worse", result.upper), ("better", result.lower))
     ]  # fmt: skip
@@ -326,17 +338,19 @@ def _grade_figure(inputs: EvidenceInput) -> Figure:
     counts = [_grade_counts(s) for s in (development, test)]
     shares = [c / max(int(c.sum()), 1) for c in counts]
     most = int(np.argmax(np.abs(shares[1] - shares[0])))
-    name = test.grade_names[most]
+    name, band = test.grade_names[most], band_word(inputs.spec)
     moved = f"{printed(float(shares[0][most]), 'share')} to {printed(float(shares[1][most]), 'share')}"
     return Figure(
         id="E3-F2",
         chart="xy",
-        caption=f"Grade {name} moved most, from {moved} of rows ({against_development(development, test)}).",
-        alt=(
-            f"Share of rows in each of {counted(len(test.grade_names), 'grade')}, development beside {test.label}. "
-            f"The largest difference is in grade {name}: {moved}."
+        caption=(
+            f"{band.capitalize()} {name} moved most, from {moved} of rows ({against_development(development, test)})."
         ),
-        x_label="Grade",
+        alt=(
+            f"Share of rows in each of {counted(len(test.grade_names), band)}, development beside {test.label}. "
+            f"The largest difference is in {band} {name}: {moved}."
+        ),
+        x_label=band.capitalize(),
         y_label="Share of rows",
         y_format="share",
         series=tuple(
@@ -397,7 +411,7 @@ def _concentration_table(inputs: EvidenceInput, row: RegisterRow) -> Table:
     return Table(
         id="E3-T3",
         caption=(
-            f"Concentration index of grades {printed(result.index_initial, 'auc')} in development, "
+            f"Concentration index of {band_word(inputs.spec)}s {printed(result.index_initial, 'auc')} in development, "
             f"{printed(result.index, 'auc')} now, p {printed(result.p_value, 'pvalue')}, by number; "
             f"no exposure is given ({against_development(development, test)})."
         ),
@@ -441,7 +455,7 @@ def _conclusion(
             f"the PSI of the score is {printed(row.statistic, 'psi')}, {against} the {printed(score.critical, 'psi')} "
             "that sampling alone exceeds one time in twenty"
         )
-        parts.append(f"the PSI of grades is {printed(psi_rows[1].statistic, 'psi')}")
+        parts.append(f"the PSI of {band_word(inputs.spec)}s is {printed(psi_rows[1].statistic, 'psi')}")
     moved = [r.segment for r in (*with_light(csi, Light.FAIL), *with_light(csi, Light.WATCH))]
     if moved:
         parts.append(f"{counted(len(moved), 'input')} moved beyond the band ({listed(moved)})")

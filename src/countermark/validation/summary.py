@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from countermark.config.spec import ModelSpec
 from countermark.errors import EvidenceError
 from countermark.records.evidence import Finding, Format, KeyNumber, RegisterRow, Section, Summary
-from countermark.records.formats import format_interval, format_value
+from countermark.records.formats import format_estimate, format_value
 from countermark.records.lights import Light
+from countermark.validation.amounts import gap_format, rank_measure
 from countermark.validation.appendices import reproduction_command
 from countermark.validation.catalogue import SEVERITIES
 from countermark.validation.context import PackContext
 from countermark.validation.opinion import grouped_conditions
-from countermark.validation.phrasing import counted, limit_phrase
+from countermark.validation.phrasing import limit_phrase
+from countermark.validation.sentences import sentence
 from countermark.validation.signoff import SIGNATURE_STATUS, proposed
 
 _CHANGE_CLASS = {
@@ -23,10 +26,6 @@ _CHANGE_CLASS = {
     "change": "Change of a validated model",
     "trigger": "No change: validation after a trigger",
 }
-_LINES = 6
-"""Lines of a list that page 2 has room for."""
-_LINE = 200
-"""Characters of a line that page 2 has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +48,29 @@ _PD_SLOTS = (
     KeySlot("AUC", "E1", ("disc.auc_delong", "disc.auc"), "auc"),
     KeySlot("Drop in Gini from development", "E1", ("disc.gini_drop",), "auc"),
     KeySlot("KS", "E1", ("disc.ks",), "auc"),
-    KeySlot("Observed over expected, portfolio", "E2", ("cal.oe_ratio", "cal.jeffreys"), "number"),
-    KeySlot("Calibration slope", "E2", ("cal.slope_citl",), "number", segment="slope"),
+    KeySlot("Observed over expected, portfolio", "E2", ("cal.oe_ratio", "cal.jeffreys"), "ratio"),
+    KeySlot("Calibration slope", "E2", ("cal.slope_citl",), "ratio", segment="slope"),
     KeySlot("Brier skill", "E2", ("cal.brier",), "auc", segment="skill"),
     KeySlot("PSI of the score", "E3", ("stab.psi",), "psi"),
-    KeySlot("Worst adverse impact ratio", "F1", ("fair.air",), "number", worst=_statistic),
+    KeySlot("Worst adverse impact ratio", "F1", ("fair.air",), "ratio", worst=_statistic),
 )
 """Eight numbers of a model that ranks and prices events; kinds without a slot of their own use them too."""
+_AMOUNT_SLOTS = (
+    KeySlot("Generalised AUC", "E1", ("disc.somersd_gauc",), "auc"),
+    KeySlot("Drop in gAUC from development", "E1", ("disc.gauc_drop",), "points"),
+    KeySlot("Loss capture ratio", "E1", ("disc.loss_capture",), "auc"),
+    KeySlot("Realised over estimated, portfolio", "E2", ("cal.coverage",), "ratio"),
+    KeySlot("t-test p, portfolio", "E2", ("cal.lgd_t", "cal.ccf_t"), "pvalue"),
+    KeySlot("Mean absolute error", "E2", ("cal.error",), "number", segment="mae"),
+    KeySlot("R2", "E2", ("cal.error",), "auc", segment="r2"),
+    KeySlot("PSI of the score", "E3", ("stab.psi",), "psi"),
+)
+"""Eight numbers of a model that estimates an amount."""
 
 
-def key_numbers(rows: Sequence[RegisterRow], test_role: str) -> tuple[KeyNumber, ...]:
+def key_numbers(rows: Sequence[RegisterRow], test_role: str, *, amounts: bool = False) -> tuple[KeyNumber, ...]:
     """The eight key numbers; one that was not computed is printed as Not evaluated with its reason."""
-    return tuple(_key_number(slot, rows, test_role) for slot in _PD_SLOTS)
+    return tuple(_key_number(slot, rows, test_role) for slot in (_AMOUNT_SLOTS if amounts else _PD_SLOTS))
 
 
 def _key_number(slot: KeySlot, rows: Sequence[RegisterRow], test_role: str) -> KeyNumber:
@@ -111,27 +121,27 @@ def summarise(context: PackContext, sections: Sequence[Section], *, test_role: s
     matured = required_extra(context.extras, "C3", "matured_share") if "C3" in context.extras else None
     still_open = [f for f in context.findings if f.status == "open"]
     absent = [s.code for s in sections if s.status == "not_computed"]
-    not_evaluated = _not_evaluated(context.rows)
-    if absent:
-        not_evaluated = (*not_evaluated, f"Not computed by this build: {', '.join(absent)}")
     return Summary(
         decision_asked=f"May {spec.name} {spec.version} be used for this decision: {_lowered(spec.purpose.decision)}?",
         decide_by=spec.decide_by,
         opinion=opinion.verdict,
         why=opinion.why[:3],
-        conditions=_capped(grouped_conditions(opinion.conditions), "condition", "I3"),
+        conditions=grouped_conditions(opinion.conditions),
         change_class=_CHANGE_CLASS[spec.identity.validation_type],
         strip=strip(context, sections),
-        key_numbers=key_numbers(context.rows, test_role),
-        gain_over_simple=_gain(context.rows, test_role),
-        worst_segment=_worst_segment(context.extras),
-        smallest_detectable=smallest_detectable(context.extras),
-        not_evaluated=not_evaluated,
+        key_numbers=key_numbers(context.rows, test_role, amounts=spec.is_amount),
+        gain_over_simple=_gain(context.rows, test_role, {s.code: s.light for s in sections}),
+        worst_segment=_worst_segment(context.extras, rank_measure(spec)),
+        smallest_detectable=smallest_shortfall(context.extras, spec)
+        if spec.is_amount
+        else smallest_detectable(context.extras),
+        not_evaluated=_not_evaluated(context.rows),
+        not_computed=tuple(absent),
         as_of=spec.as_of,
-        matured_share="Not evaluated: no dates to judge by" if matured is None else f"{100 * matured:.2f} % mature",
-        restrictions=_capped([f"Not for: {use}" for use in spec.purpose.prohibited], "restriction", "B2"),
+        matured_share=_maturity(matured),
+        restrictions=tuple(f"Not for: {use}" for use in spec.purpose.prohibited),
         findings_count={s: sum(f.severity == s for f in still_open) for s in SEVERITIES},
-        top_findings=_capped([_finding_line(f) for f in still_open[:5]], "finding", "I2"),
+        top_findings=tuple(_finding_line(f) for f in still_open[:5]),
         reproduce=reproduction_command(context),
         signature_status=SIGNATURE_STATUS,
     )
@@ -152,15 +162,13 @@ def _not_evaluated(rows: Sequence[RegisterRow]) -> tuple[str, ...]:
             tests = groups.setdefault((row.section, str(row.n_reason)), [])
             if row.test_id not in tests:
                 tests.append(row.test_id)
-    lines = tuple(f"{section} {', '.join(tests)}: {reason}" for (section, reason), tests in groups.items())
-    return _capped(lines, "line", "I3")
+    return tuple(f"{section} {', '.join(tests)}: {reason}" for (section, reason), tests in groups.items())
 
 
-def _capped(lines: Sequence[str], noun: str, section: str) -> tuple[str, ...]:
-    """At most as many lines as page 2 has room for, each short; the rest stand in the section named."""
-    shown = tuple(line if len(line) <= _LINE else line[: _LINE - 1].rstrip() + "…" for line in lines[:_LINES])
-    rest = len(lines) - len(shown)
-    return shown if rest <= 0 else (*shown, f"and {counted(rest, f'more {noun}')} ({section})")
+def _maturity(matured: float | None) -> str:
+    if matured is None:
+        return "Not evaluated: whether labels are final cannot be judged (C3)."
+    return f"{format_value(matured, 'share')} of labels are mature (C3)."
 
 
 def _finding_line(finding: Finding) -> str:
@@ -172,27 +180,34 @@ def _lowered(text: str) -> str:
     return f"{text[:1].lower()}{text[1:]}".rstrip(".?")
 
 
-def _gain(rows: Sequence[RegisterRow], test_role: str) -> str:
-    row = next((r for r in rows if r.test_id == "bench.gain" and r.sample in (test_role, "none")), None)
+def _gain(rows: Sequence[RegisterRow], test_role: str, lights: Mapping[str, Light]) -> str:
+    """The gain with the light of its section, which may be worse than that of the gain alone."""
+    gains = ("bench.gain", "bench.error_gain")
+    row = next((r for r in rows if r.test_id in gains and r.sample in (test_role, "none")), None)
     if row is None:
         return "Not evaluated: no comparison with a simple challenger was computed."
     gain = row.statistic
     if gain is None:
         return f"Not evaluated: {row.n_reason or 'the gain is undefined'}."
-    interval = format_interval(row.ci_low, row.ci_high, "auc")
-    return f"AUC gain {format_value(gain, 'auc')} over the simple challenger ({interval}); {row.light.word} (E5)."
+    if row.test_id == "bench.error_gain":
+        saved = format_estimate(gain, row.ci_low, row.ci_high, "share")
+        told = f"{saved} of the simple challenger's squared error saved"
+    else:
+        told = f"AUC gain {format_estimate(gain, row.ci_low, row.ci_high, 'auc')} over the simple challenger"
+    light = lights.get("E5", row.light)
+    alone = "" if light is row.light else f", the gain alone {row.light.word}"
+    return f"{told}; E5 is {light.word}{alone}."
 
 
-def _worst_segment(extras: Mapping[str, Mapping[str, Any]]) -> str:
-    """The segment with the lowest AUC on the test sample among those with enough events, from E1."""
+def _worst_segment(extras: Mapping[str, Mapping[str, Any]], measure: str) -> str:
+    """The segment with the lowest AUC (gAUC) on the test sample among those with enough events (rows), from E1."""
     if "E1" not in extras:
         return "Not evaluated: ranking by segment was not computed."
     worst = required_extra(extras, "E1", "worst_segment")
     if worst is None:
-        return "Not evaluated: no segment has enough events."
-    interval = format_interval(worst["low"], worst["high"], "auc")
-    n = format_value(worst["n"], "int")
-    return f"{worst['name']}: AUC {format_value(worst['value'], 'auc')} ({interval}), n = {n} (E1)."
+        return f"Not evaluated: no segment has enough {'events' if measure == 'AUC' else 'rows'}."
+    told = format_estimate(worst["value"], worst["low"], worst["high"], "auc")
+    return f"{worst['name']}: {measure} {told}, n = {format_value(worst['n'], 'int')} (E1)."
 
 
 def smallest_detectable(extras: Mapping[str, Mapping[str, Any]]) -> str:
@@ -211,9 +226,30 @@ def smallest_detectable(extras: Mapping[str, Mapping[str, Any]]) -> str:
         multiple = required_extra(extras, "E2", "smallest_detectable_pd_multiple")
         told = "no rise of the default rate can be named"
         if multiple is not None:
-            told = f"a default rate {format_value(multiple, 'number')} times the predicted one"
+            told = f"a default rate {format_value(multiple, 'ratio')} times the predicted one"
         parts.append(f"{told} (E2)")
-    return "; ".join(parts) + "." if parts else "Not evaluated: neither E1 nor E2 was computed."
+    return sentence(parts) if parts else "Not evaluated: neither E1 nor E2 was computed."
+
+
+def smallest_shortfall(extras: Mapping[str, Mapping[str, Any]], spec: ModelSpec) -> str:
+    """The smallest deterioration of an estimated amount that E1 and E2 could have detected, in words.
+
+    Raises:
+        EvidenceError: If a computed section lacks the extra that page 2 needs.
+    """
+    parts = []
+    if "E1" in extras:
+        drop = required_extra(extras, "E1", "smallest_detectable_gauc_drop")
+        power = required_extra(extras, "E1", "smallest_detectable_power")
+        told = "no fall in gAUC can be named" if drop is None else f"a fall in gAUC of {format_value(drop, 'auc')}"
+        parts.append(f"{told} (power {100 * power:g} %, E1)")
+    if "E2" in extras:
+        short = required_extra(extras, "E2", "smallest_detectable_shortfall")
+        told = "no under-estimation can be named"
+        if short is not None:
+            told = f"a mean under-estimation of {format_value(short, gap_format(spec))}"
+        parts.append(f"{told} (E2)")
+    return sentence(parts) if parts else "Not evaluated: neither E1 nor E2 was computed."
 
 
 def required_extra(extras: Mapping[str, Mapping[str, Any]], section: str, key: str) -> Any:

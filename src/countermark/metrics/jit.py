@@ -22,24 +22,33 @@ _CACHE_VARIABLE = "COUNTERMARK_CACHE_DIR"
 
 def kernel(function: _Function) -> _Function:
     """Compile a function at its first call; keep the machine code where a cache directory is writable."""
-    directory = cache_directory()
+    return _compiled(function, nogil=True)
+
+
+def row_kernel(function: _Function) -> _Function:
+    """As :func:`kernel`, for a call of a microsecond: letting other threads in meanwhile costs more than it gives."""
+    return _compiled(function, nogil=False)
+
+
+def _compiled(function: _Function, *, nogil: bool) -> _Function:
+    directory = cache_directory(Path(function.__code__.co_filename).parent)
     if directory is None:
-        return cast(_Function, numba.njit(nogil=True)(function))
+        return cast(_Function, numba.njit(nogil=nogil)(function))
     before = numba.config.CACHE_DIR
     # Numba's own default would write beside the sources; the directory is read while decorating.
     numba.config.CACHE_DIR = str(directory)
     try:
-        return cast(_Function, numba.njit(nogil=True, cache=True)(function))
+        return cast(_Function, numba.njit(nogil=nogil, cache=True)(function))
     finally:
         numba.config.CACHE_DIR = before
 
 
 @cache
-def cache_directory() -> Path | None:
-    """Directory of compiled kernels, or None where nothing is writable.
+def cache_directory(room: Path) -> Path | None:
+    """Directory of the compiled kernels of a room, or None where nothing is writable.
 
     ``NUMBA_CACHE_DIR``, else ``COUNTERMARK_CACHE_DIR``, else the user's cache directory. The name carries a digest of
-    the kernel sources, because Numba does not notice a change in a kernel that another kernel calls.
+    the room's sources, because Numba does not notice a change in a kernel that another kernel calls.
     """
     root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get(_CACHE_VARIABLE)
     if root is None:
@@ -48,7 +57,7 @@ def cache_directory() -> Path | None:
             root = str((Path(base) if base else Path.home() / ".cache") / "countermark")
         except RuntimeError:
             return None
-    directory = Path(root) / f"kernels-{_sources_digest()}"
+    directory = Path(root) / f"kernels-{_sources_digest(room)}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
@@ -58,9 +67,9 @@ def cache_directory() -> Path | None:
     return directory
 
 
-def _sources_digest() -> str:
+def _sources_digest(room: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(room.glob("*.py")):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
