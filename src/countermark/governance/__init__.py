@@ -1,0 +1,1 @@
+"""The workflow of a release: proposed, judged by people, published, authorised, retired."""

@@ -1,0 +1,48 @@
+"""What of a batch is new, and which reference answers each of its items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from countermark.ledger.entry import EntryRef, Item, Row
+
+
+class Batch:
+    """Items of one transaction without the decisions that are stored already or come twice.
+
+    Args:
+        items: Items in order.
+        stored: References of the decisions that the ledger holds, by key.
+    """
+
+    def __init__(self, items: Sequence[Item], stored: Mapping[str, EntryRef]) -> None:
+        self.fresh: list[Item] = []
+        # By item: the stored reference, or the place of its fresh item and whether it is a repeat of that one.
+        self._answers: list[EntryRef | tuple[int, bool]] = []
+        first: dict[str, int] = {}
+        for item in items:
+            if item[0] == "decision":
+                known = stored.get(item[1])
+                if known is not None:
+                    self._answers.append(known)
+                    continue
+                place = first.setdefault(item[1], len(self.fresh))
+                if place != len(self.fresh):
+                    self._answers.append((place, True))
+                    continue
+            self._answers.append((len(self.fresh), False))
+            self.fresh.append(item)
+
+    def refs(self, chain: str, rows: Sequence[Row]) -> list[EntryRef]:
+        """One reference for each item, once the rows of the fresh ones are stored."""
+        refs = [EntryRef(chain, row[0], row[6].hex()) for row in rows]
+        if len(refs) == len(self._answers):
+            return refs
+        return [
+            answer if isinstance(answer, EntryRef) else _again(refs[answer[0]]) if answer[1] else refs[answer[0]]
+            for answer in self._answers
+        ]
+
+
+def _again(ref: EntryRef) -> EntryRef:
+    return EntryRef(ref.chain, ref.seq, ref.hash, True)
