@@ -67,7 +67,7 @@ def test_the_report() -> None:
     assert report["columns"]["x"] == {"type": "number", "missing": 1, "distinct": 3}
     assert {guard["name"]: guard["passed"] for guard in report["guards"]} == {
         "protected_input": True, "outcome_input": True, "leak_input": True, "identifier_input": True,
-        "restricted_input": True, "immature_labels": True, "outcome_copy": None, "protected_copy": None,
+        "restricted_input": True, "immature_labels": True, "own_event": None, "outcome_copy": None, "protected_copy": None,
     }  # fmt: skip
     assert report["lineage"]["features"]["grade"] == {"table": "main", "column": "g"}
     assert result.protected.column_names == ["_key"]
@@ -82,8 +82,9 @@ def test_without_dates_there_is_no_time_and_maturity_is_not_evaluated() -> None:
     change = {"=data": {}, "outcome": {"horizon_months": None, "maturity": {"basis": "none", "note": "no dates"}}}
     result = build(change)
     assert result.dataset.column_names == ["_key", "_y", "x", "grade"]
-    assert result.report["maturity"] == {"evaluated": False, "immature": 0, "excluded": 0, "n": 4, "reason": "no dates"}
-    assert {"name": "immature_labels", "passed": None, "detail": "not evaluated: no dates"} in result.report["guards"]
+    reason = "the data has no dates to judge maturity by"
+    assert result.report["maturity"] == {"evaluated": False, "immature": 0, "excluded": 0, "n": 4, "reason": reason}
+    assert {"name": "immature_labels", "passed": None, "detail": f"not evaluated: {reason}"} in result.report["guards"]
 
 
 def test_immature_labels_stop_the_build_or_are_excluded() -> None:
@@ -121,6 +122,12 @@ def test_an_amount_as_outcome() -> None:
     change = {"kind": "lgd", "contract": {"columns": {"y": {"type": "number"}}}}
     dataset = build(change, rows).dataset
     assert dataset.column("_y").to_pylist() == [0.25] * 4
+    per_cent = [row | {"y": "35"} for row in ROWS]
+    with pytest.raises(GuardError, match="the outcome 'y' is no share") as caught:
+        build(change, per_cent)
+    assert "divide per cent by 100" in str(caught.value)
+    money = build(change | {"kind": "ead"}, per_cent).dataset
+    assert money.column("_y").to_pylist() == [35.0] * 4
     with pytest.raises(ConfigError, match="the outcome 'y' is no number"):
         build({"kind": "lgd", "contract": {"columns": {"y": {"type": "text"}}}})
 
@@ -259,7 +266,8 @@ BAD: dict[str, tuple[dict[str, Any], list[dict[str, Any]], type[CountermarkError
                     "table": "main",
                     "entity": "id",
                     "event_time": "day",
-                    "features": {"f": {"kind": "latest", "column": "x"}},
+                    "clock": "day",
+                    "features": {"f": {"kind": "column", "column": "x"}},
                 }
             },
             "features": {"f": {"meaning": "m", "source": "v.f"}},
@@ -276,7 +284,8 @@ BAD: dict[str, tuple[dict[str, Any], list[dict[str, Any]], type[CountermarkError
                     "table": "gone",
                     "entity": "id",
                     "event_time": "day",
-                    "features": {"f": {"kind": "latest", "column": "x"}},
+                    "clock": "day",
+                    "features": {"f": {"kind": "column", "column": "x"}},
                 }
             },
             "features": {"f": {"meaning": "m", "source": "v.f"}},
@@ -294,7 +303,8 @@ BAD: dict[str, tuple[dict[str, Any], list[dict[str, Any]], type[CountermarkError
                     "table": "main",
                     "entity": "id",
                     "event_time": "day",
-                    "features": {"f": {"kind": "latest", "column": "x"}},
+                    "clock": "day",
+                    "features": {"f": {"kind": "column", "column": "x"}},
                 }
             },
             "features": {"f": {"meaning": "m", "source": "v.f"}},
@@ -326,6 +336,16 @@ def test_infinite_inputs_are_refused() -> None:
     spoiled = main.set_column(main.column_names.index("x"), "x", pa.array([1.0, float("inf"), 2.0, 3.0]))
     with pytest.raises(GuardError, match="input 'x' has infinite values"):
         assemble(model, {"main": spoiled}, contract=document)
+
+
+def test_numbers_that_no_learner_can_compare_are_refused() -> None:
+    model = spec()
+    tables, document = contracted(model, text_table(ROWS))
+    main = tables["main"]
+    spoiled = main.set_column(main.column_names.index("x"), "x", pa.array([1.0, -1e39, 2.0, 3.0]))
+    with pytest.raises(GuardError, match="input 'x' has numbers that no learner can compare") as caught:
+        assemble(model, {"main": spoiled}, contract=document)
+    assert caught.value.got == "1 of 4 rows beyond"
 
 
 def test_without_a_contract_document_the_waterfall_starts_at_the_contracted_rows() -> None:

@@ -34,9 +34,9 @@ STATEMENTS: dict[str, Any] = {
             "entity": "id",
             "event_time": "month",
             "features": {
-                "last": {"kind": "latest", "column": "status"},
-                "fine": {"kind": "latest", "column": "other"},
-                "who": {"kind": "latest", "column": "id"},
+                "last": {"kind": "column", "column": "status"},
+                "fine": {"kind": "column", "column": "other"},
+                "who": {"kind": "column", "column": "id"},
             },
         }
     },

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from countermark.config.feature_view import OnDemandFeature
 from countermark.config.spec import ModelSpec
 from countermark.contracts.currency import refuse_mixed
 from countermark.contracts.instants import local_dates, zone_of
@@ -19,7 +21,8 @@ from countermark.errors import ConfigError, GuardError
 from countermark.features.groups import group_names
 from countermark.features.guards import TEST, TRAIN, copy_guards, declared_guards, overlap_guard, require
 from countermark.features.inputs import column_of, input_report, model_inputs, view_columns
-from countermark.features.outcome import label_maturity, outcome_values
+from countermark.features.outcome import label_maturity, outcome_values, resolved_rows
+from countermark.features.segments import segment_columns
 
 SAMPLES = (*TRAIN, *TEST)
 
@@ -63,34 +66,39 @@ def assemble(
     main = _main_table(spec, tables)
     _check_leaks(spec, main, contract)
     waterfall = _waterfall_start(spec, main, contract)
-    time = _observation_dates(spec, main)
+    main = _resolved(spec, main, waterfall)
     outcome = column_of(main, spec.outcome.column, "outcome")
+    time = _observation_dates(spec, main)
     maturity = label_maturity(spec, time, main.num_rows)
     dated = require([maturity.guard])
-    if not maturity.keep.all():
-        kept = pa.array(maturity.keep)
-        main, outcome, time = main.filter(kept), outcome.filter(kept), None if time is None else time.filter(kept)
-        _step(waterfall, "mature labels", main.num_rows, "label not final on the as-of date")
+    for step, keep, reason in (
+        ("mature labels", maturity.keep, "label not final on the as-of date"),
+        ("filled windows", _warmed_up(spec, time, main.num_rows)[maturity.keep], "windows reach before the data begin"),
+    ):
+        if not keep.all():
+            kept = pa.array(keep)
+            main, outcome, time = main.filter(kept), outcome.filter(kept), None if time is None else time.filter(kept)
+            _step(waterfall, step, main.num_rows, reason)
     columns = _reserved(spec, main, outcome, time)
-    inputs = model_inputs(spec, main, view_columns(spec, main, tables))
+    views = view_columns(spec, main, tables)
+    own = require([views.guard])
+    inputs = model_inputs(spec, main, views.columns)
     raw = _protected_columns(spec, main)
     copies = require(copy_guards(inputs, outcome, raw))
-    clash = sorted(set(columns) & set(inputs))
-    if clash:
-        raise ConfigError("a feature has a reserved name", got=", ".join(clash))
-    dataset = pa.table(columns | inputs).combine_chunks()
+    dataset = pa.table(_without_clash(columns, inputs)).combine_chunks()
     protected = _groups(spec, columns["_key"], raw)
     report = {
         "rows_in": waterfall[0]["rows"],
         "waterfall": waterfall,
         "samples": {},
-        "lineage": _lineage(spec, tables, contract),
+        "lineage": _lineage(spec, tables, contract, views.versions),
         "content_digest": content_digest(dataset),
         "protected_digest": content_digest(protected),
         "maturity": maturity.report,
         "overlap": {"entities": None, "reason": "not evaluated before the split"},
-        "guards": [guard.as_json() for guard in (*first, *dated, *copies)],
+        "guards": [guard.as_json() for guard in (*first, *dated, *own, *copies)],
         "columns": input_report(inputs),
+        "expired": dict(views.expired),
         "protected": {name: _counts(protected.column(name)) for name in protected.column_names if name != "_key"},
     }
     return DatasetResult(dataset, protected, report)
@@ -132,6 +140,23 @@ def _waterfall_start(spec: ModelSpec, main: pa.Table, contract: Mapping[str, Any
     return waterfall
 
 
+def _resolved(spec: ModelSpec, main: pa.Table, waterfall: list[dict[str, Any]]) -> pa.Table:
+    """Rows whose outcome is resolved; the others are a step of the waterfall where any are declared."""
+    outcome = column_of(main, spec.outcome.column, "outcome")
+    if not spec.outcome.unresolved:
+        return main
+    kept = main.filter(pa.array(resolved_rows(spec, outcome)))
+    _step(waterfall, "resolved outcomes", kept.num_rows, "outcome missing or not resolved")
+    return kept
+
+
+def _without_clash(reserved: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    clash = sorted(set(reserved) & set(inputs))
+    if clash:
+        raise ConfigError("a feature has a reserved name", got=", ".join(clash))
+    return {**reserved, **inputs}
+
+
 def _observation_dates(spec: ModelSpec, main: pa.Table) -> pa.Array | None:
     plan = spec.data
     if plan.time is not None and plan.observed_at is not None:
@@ -158,6 +183,22 @@ def _observation_dates(spec: ModelSpec, main: pa.Table) -> pa.Array | None:
     return local_dates(column, zone_of(spec.source.time_zone)).combine_chunks()
 
 
+def _warmed_up(spec: ModelSpec, time: pa.Array | None, rows: int) -> NDArray[np.bool_]:
+    """Rows (n,) far enough from the first one that windows do not reach before the data."""
+    days = spec.data.warm_up_days
+    if days == 0:
+        return np.ones(rows, dtype=bool)
+    if time is None:
+        raise ConfigError(
+            "'data.warm_up_days' counts from the first row's date, and the rows have none",
+            expected="data.time (a column)",
+            hint="remove 'warm_up_days', or declare the column",
+        )
+    dates = time.to_numpy(zero_copy_only=False).astype("datetime64[D]")
+    warm: NDArray[np.bool_] = dates >= dates.min() + np.timedelta64(days, "D")
+    return warm
+
+
 def _reserved(
     spec: ModelSpec, main: pa.Table, outcome: pa.ChunkedArray, time: pa.Array | None
 ) -> dict[str, pa.Array | pa.ChunkedArray]:
@@ -176,10 +217,7 @@ def _reserved(
     if time is not None:
         columns["_time"] = time
         columns["_vintage"] = vintage_labels(time, spec.data.vintage)
-    for name in spec.data.segments:
-        segment = column_of(main, name, "data.segments")
-        columns[f"_segment_{name}"] = segment.cast(pa.string())
-    return columns
+    return columns | {f"_segment_{name}": column for name, column in segment_columns(spec, main).items()}
 
 
 def vintage_labels(time: pa.Array, by: str) -> pa.Array:
@@ -217,17 +255,23 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
     return {item["values"]: item["counts"] for item in sorted(counted, key=lambda item: str(item["values"]))}
 
 
-def _lineage(spec: ModelSpec, tables: Mapping[str, pa.Table], contract: Mapping[str, Any] | None) -> dict[str, Any]:
+def _lineage(
+    spec: ModelSpec,
+    tables: Mapping[str, pa.Table],
+    contract: Mapping[str, Any] | None,
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
     features: dict[str, Any] = {}
     for name, feature in spec.features.items():
         declared = feature.source or name
         view_name, _, inner = declared.partition(".")
         view = spec.feature_views.get(view_name) if inner else None
-        features[name] = (
-            {"table": spec.data.table, "column": declared}
-            if view is None
-            else {"view": view_name, "table": view.table, "column": view.features[inner].column, "feature": inner}
-        )
+        if view is None:
+            features[name] = {"table": spec.data.table, "column": declared}
+        else:
+            made = view.features[inner]
+            how = {"expression": made.expression} if isinstance(made, OnDemandFeature) else {"column": made.column}
+            features[name] = {"view": view_name, "table": view.table, **how, "feature": inner}
     source = {} if contract is None else contract["source"]
     return {
         "source": spec.source.name,
@@ -240,8 +284,10 @@ def _lineage(spec: ModelSpec, tables: Mapping[str, pa.Table], contract: Mapping[
         "features": features,
         "views": {
             name: {
+                "version": versions.get(name),
                 "event_time": view.event_time,
                 "known_at": view.known_at,
+                "known_delay": None if view.known_delay is None else view.known_delay.model_dump(exclude_none=True),
                 "as_of": spec.data.time or spec.data.observed_at,
             }
             for name, view in spec.feature_views.items()

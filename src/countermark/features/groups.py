@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from countermark.config.spec import Protected
 from countermark.errors import ConfigError
@@ -46,13 +47,25 @@ def group_names(attribute: str, declared: Protected, column: pa.ChunkedArray) ->
     return names
 
 
-def band_names(edges: tuple[float, ...]) -> list[str]:
-    """Names of bands by their lower edges: ``25-34`` for whole numbers, ``0.5 to below 1.5`` else, ``60+`` last."""
-    whole = all(float(edge).is_integer() for edge in edges)
+def band_names(edges: tuple[float, ...], *, fractions: bool = False) -> list[str]:
+    """Names of bands by their lower edges: ``25-34`` for whole numbers, ``0.5 to below 1.5`` else, ``60+`` last.
+
+    Args:
+        edges: Lower edges, ascending.
+        fractions: The values may lie between whole numbers, so that ``25-34`` would leave a gap.
+    """
+    whole = not fractions and all(float(edge).is_integer() for edge in edges)
     names = []
     for low, high in pairwise(edges):
-        names.append(f"{int(low)}-{int(high) - 1}" if whole else f"{low:g} to below {high:g}")
-    return [*names, f"{edges[-1]:g}+"]
+        names.append(f"{int(low)}-{int(high) - 1}" if whole else f"{low:.10g} to below {high:.10g}")
+    return [*names, f"{edges[-1]:.10g}+"]
+
+
+def band_places(edges: tuple[float, ...], column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Place (n,) of each number among the bands; -1 below the first edge and for a missing number."""
+    values = pc.fill_null(column.cast(pa.float64()), -np.inf).to_numpy()
+    places: NDArray[np.int64] = np.searchsorted(np.asarray(edges, dtype=float), values, side="right") - 1
+    return places
 
 
 def _banded(attribute: str, edges: tuple[float, ...], column: pa.ChunkedArray) -> pa.Array:
@@ -60,8 +73,7 @@ def _banded(attribute: str, edges: tuple[float, ...], column: pa.ChunkedArray) -
         raise ConfigError(f"the bands of protected attribute '{attribute}' do not ascend", got=str(list(edges)))
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise ConfigError(f"protected attribute '{attribute}' has bands and is no number", got=str(column.type))
-    values = pc.fill_null(column.cast(pa.float64()), -np.inf).to_numpy()
-    place = np.searchsorted(np.asarray(edges, dtype=float), values, side="right") - 1
+    place = band_places(edges, column)
     return pa.array(band_names(edges)).take(pa.array(place, mask=place < 0))
 
 

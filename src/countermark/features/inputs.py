@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from countermark.config.spec import Feature, ModelSpec
+from countermark.contracts.instants import UTC
 from countermark.errors import ConfigError, GuardError
-from countermark.features.views import build_view
+from countermark.features.definitions import ViewPlan
+from countermark.features.guards import Guard
+from countermark.features.plans import REQUEST, ModelViews, OnDemand, model_views
+from countermark.features.views import build_view, clock_times, operands
+
+LARGEST_NUMBER = 3.4e38
+"""Trees compare 32-bit numbers, and a mean of larger ones is no number any more."""
 
 
 def column_of(table: pa.Table, name: str, where: str) -> pa.ChunkedArray:
@@ -32,42 +40,97 @@ def column_of(table: pa.Table, name: str, where: str) -> pa.ChunkedArray:
     )
 
 
-def view_columns(spec: ModelSpec, main: pa.Table, tables: Mapping[str, pa.Table]) -> dict[str, pa.ChunkedArray]:
-    """Every view feature that an input uses, as ``VIEW.FEATURE``, in the order of ``main``.
+@dataclass(frozen=True, slots=True)
+class ViewColumns:
+    """What the inputs need of feature views.
+
+    Attributes:
+        columns: Column per needed feature, as ``VIEW.FEATURE``, in the order of the training rows.
+        versions: Version of every view that was read.
+        expired: Rows whose value was withheld because of its age, by ``VIEW.FEATURE``.
+        guard: That no row sees itself.
+    """
+
+    columns: Mapping[str, pa.ChunkedArray]
+    versions: Mapping[str, str]
+    expired: Mapping[str, int]
+    guard: Guard
+
+
+def view_columns(spec: ModelSpec, main: pa.Table, tables: Mapping[str, pa.Table]) -> ViewColumns:
+    """Every view feature that an input uses, directly or through an expression.
 
     Raises:
-        ConfigError: If the model gives the view no time or no entity, or its table is missing.
+        ConfigError: If a view's definition does not fit its table or the model.
     """
+    views = model_views(spec)
     found: dict[str, pa.ChunkedArray] = {}
-    for name, view in spec.feature_views.items():
-        used = [f for n, f in spec.features.items() if (f.source or n).startswith(f"{name}.")]
-        if not used:
-            continue
-        if view.table not in tables:
+    expired: dict[str, int] = {}
+    seen: list[str] = []
+    for name, plan in views.plans.items():
+        if plan.table not in tables:
             raise ConfigError(
-                f"feature view '{name}' reads table '{view.table}', which the source does not give",
+                f"feature view '{name}' reads table '{plan.table}', which the source does not give",
                 expected="one of: " + ", ".join(tables),
-                got=f"'{view.table}'",
+                got=f"'{plan.table}'",
                 hint="correct 'table' of the view; 'unpivot' and 'table_contracts' declare further tables",
             )
-        key = view.entity if view.entity in main.column_names else (spec.data.entity or view.entity)
-        request = {"entity": column_of(main, key, f"feature view '{name}'"), "time": _request_time(spec, main, name)}
-        built = build_view(view, tables[view.table], pa.table(request), time_zone=spec.source.time_zone)
-        found |= {f"{name}.{feature}": built.column(feature) for feature in built.column_names}
-    return found
+        time = _request_time(spec, main)
+        request = {"entity": column_of(main, views.keys[name], f"feature view '{name}'"), "time": time}
+        built = build_view(plan, tables[plan.table], pa.table(request))
+        found |= {f"{name}.{feature}": built.columns.column(feature) for feature in built.columns.column_names}
+        expired |= {f"{name}.{feature}": count for feature, count in built.expired.items()}
+        own = _own_events(spec, plan, main, time)
+        if own:
+            seen.append(f"{own} rows would see themselves in feature view '{name}'")
+    for feature in views.on_demand:
+        found[feature.name] = _evaluated(spec, feature, main, found)
+    versions = {name: plan.version for name, plan in views.plans.items()}
+    return ViewColumns(found, versions, expired, _own_event_guard(spec, views, seen))
 
 
-def _request_time(spec: ModelSpec, main: pa.Table, view: str) -> pa.ChunkedArray | pa.Array:
+def _own_event_guard(spec: ModelSpec, views: ModelViews, seen: list[str]) -> Guard:
+    own = [name for name, plan in views.plans.items() if plan.table == spec.data.table]
+    if not own or spec.data.time is None:
+        return Guard("own_event", None, "not evaluated: no feature view reads the training rows' own table by time")
+    told = "no row sees itself in " + ", ".join(f"feature view '{name}'" for name in own)
+    return Guard("own_event", not seen, "; ".join(seen) or told)
+
+
+def _own_events(spec: ModelSpec, plan: ViewPlan, main: pa.Table, time: pa.ChunkedArray) -> int:
+    """Training rows that are visible to the very request they stand for."""
+    if plan.table != spec.data.table or spec.data.time is None:
+        return 0
+    asked = clock_times(plan, time)
+    happened = clock_times(plan, main.column(plan.event_time))
+    known = pc.add(clock_times(plan, main.column(plan.view.known_at or plan.event_time)), plan.known_delay)
+    visible = pc.and_(pc.less_equal(happened, asked), pc.less_equal(known, asked))
+    return int(pc.sum(pc.fill_null(visible, False)).as_py() or 0)
+
+
+def _evaluated(
+    spec: ModelSpec, feature: OnDemand, main: pa.Table, found: Mapping[str, pa.ChunkedArray]
+) -> pa.ChunkedArray:
+    expression = feature.expression
+    columns = {}
+    for written, canonical in zip(expression.names, feature.reads, strict=True):
+        request, _, field = canonical.partition(".")
+        columns[written] = (
+            column_of(main, field, f"feature '{feature.name}'") if request == REQUEST else found[canonical]
+        )
+    values = expression.table(operands(expression, columns, spec.source.time_zone))
+    if expression.type == "time":
+        return pa.chunked_array([pa.array(values, pa.int64()).cast(UTC)])
+    kind = {"number": pa.float64(), "boolean": pa.bool_(), "text": pa.string()}[expression.type]
+    return pa.chunked_array([pa.array(values, kind)])
+
+
+def _request_time(spec: ModelSpec, main: pa.Table) -> pa.ChunkedArray:
     if spec.data.time is not None:
         return column_of(main, spec.data.time, "data.time")
-    if spec.data.observed_at is None:
-        raise ConfigError(
-            f"feature view '{view}' needs a time to be computed as of, and the model declares none",
-            expected="data.time (a column) or data.observed_at (a date)",
-            hint="declare when the decision is taken",
-        )
+    assert spec.data.observed_at is not None  # compiled views have a time
     day = np.datetime64(spec.data.observed_at, "D")
-    return pa.array(np.full(main.num_rows, day), type=pa.date32())
+    return pa.chunked_array([pa.array(np.full(main.num_rows, day), type=pa.date32())])
 
 
 def model_inputs(spec: ModelSpec, main: pa.Table, views: Mapping[str, pa.ChunkedArray]) -> dict[str, pa.ChunkedArray]:
@@ -114,6 +177,14 @@ def _typed(name: str, feature: Feature, raw: pa.ChunkedArray) -> pa.ChunkedArray
     numbers = pc.if_else(pc.is_nan(numbers), None, numbers)
     if pc.any(pc.is_inf(numbers)).as_py():
         raise GuardError(f"input '{name}' has infinite values", hint="repair its source")
+    beyond = pc.sum(pc.greater(pc.abs(numbers), LARGEST_NUMBER)).as_py()
+    if beyond:
+        raise GuardError(
+            f"input '{name}' has numbers that no learner can compare",
+            expected=f"numbers of at most {LARGEST_NUMBER:.1e}, missing where there is none",
+            got=f"{beyond} of {len(numbers)} rows beyond",
+            hint="give the column a 'maximum' in its contract, or declare the code of a missing value",
+        )
     return numbers
 
 

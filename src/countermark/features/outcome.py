@@ -15,14 +15,16 @@ from countermark.config.spec import ModelSpec
 from countermark.errors import ConfigError, GuardError
 from countermark.features.guards import Guard
 
-REGRESSION_KINDS = ("lgd", "ead")
+MOST_LGD = 2.0
+"""A mean loss beyond twice the exposure is per cent or money, not a share."""
 
 
 def outcome_values(spec: ModelSpec, column: pa.ChunkedArray) -> pa.Array:
     """``_y``: int8 with 1 for the event, or float64 for kinds whose outcome is an amount or a share.
 
     Raises:
-        GuardError: Missing outcomes, values that are neither ``positive`` nor ``negative``, an empty class.
+        GuardError: Missing outcomes, losses given default that are no shares, values that are neither ``positive``
+            nor ``negative``, an empty class.
         ConfigError: ``positive`` equals ``negative``.
     """
     outcome = spec.outcome
@@ -32,31 +34,60 @@ def outcome_values(spec: ModelSpec, column: pa.ChunkedArray) -> pa.Array:
             f"the outcome '{outcome.column}' is missing",
             expected="a value in every row",
             got=f"{missing} of {len(column)} rows without one",
-            hint="drop unresolved rows where the data is made, or make the contract refuse them",
+            hint="leave such rows out and count them with 'outcome: {unresolved: [null]}', or repair the data",
         )
-    if spec.kind in REGRESSION_KINDS:
+    if spec.is_amount:
         _refuse_text(outcome.column, column)
-        return column.cast(pa.float64()).combine_chunks()
-    positive, negative = _matches(column, outcome.positive), _matches(column, outcome.negative)
+        amounts = column.cast(pa.float64()).combine_chunks()
+        if spec.kind == "lgd":
+            _refuse_per_cent(outcome.column, amounts)
+        return amounts
+    positive, negative = _matches_any(column, outcome.events), _matches_any(column, outcome.non_events)
     if outcome.positive == outcome.negative or bool((positive & negative).any()):
         raise ConfigError("'positive' and 'negative' of the outcome are the same", expected="two different values")
     neither = int((~positive & ~negative).sum())
     if neither:
         raise GuardError(
             f"the outcome '{outcome.column}' has values that are neither positive nor negative",
-            expected=f"{outcome.positive!r} or {outcome.negative!r}",
+            expected=f"{_either((*outcome.events, *outcome.non_events))}",
             got=f"{neither} of {len(column)} rows with another value",
-            hint="correct 'positive' and 'negative', or drop unresolved rows where the data is made",
+            hint="correct 'positive' and 'negative', or list the values of unresolved rows under 'unresolved'",
         )
-    for name, mask, value in (("positive", positive, outcome.positive), ("negative", negative, outcome.negative)):
+    for name, mask, values in (("positive", positive, outcome.events), ("negative", negative, outcome.non_events)):
         if not mask.any():
             raise GuardError(
                 f"the outcome '{outcome.column}' has no {name} row",
-                expected=f"rows of both classes; {name} is {value!r}",
+                expected=f"rows of both classes; {name} is {_either(values)}",
                 got=f"0 of {len(column)}",
                 hint="a model needs both classes; check the extract and the outcome's values",
             )
     return pa.array(positive.astype(np.int8))
+
+
+def resolved_rows(spec: ModelSpec, column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Rows (n,) whose outcome is none of ``outcome.unresolved``.
+
+    Raises:
+        GuardError: If no row is left.
+    """
+    unresolved = spec.outcome.unresolved
+    values = tuple(value for value in unresolved if value is not None)
+    missing: NDArray[np.bool_] = pc.is_null(column).to_numpy().astype(bool)
+    left = ~missing & ~_matches_any(column, values)
+    if None not in unresolved:
+        left |= missing
+    if not left.any():
+        raise GuardError(
+            f"the outcome '{spec.outcome.column}' is resolved in no row",
+            expected="rows with an event and rows without",
+            got=f"{len(column)} rows, all missing or listed under 'unresolved'",
+            hint="correct 'outcome.unresolved', or the outcome's column",
+        )
+    return left
+
+
+def _either(values: tuple[int | str | bool | float, ...]) -> str:
+    return " or ".join(repr(value) for value in values)
 
 
 def _refuse_text(name: str, column: pa.ChunkedArray) -> None:
@@ -69,6 +100,25 @@ def _refuse_text(name: str, column: pa.ChunkedArray) -> None:
         )
 
 
+def _refuse_per_cent(name: str, amounts: pa.Array) -> None:
+    """A loss given default is a share of the exposure: buckets, pools and limits are set in shares."""
+    size = pc.mean(pc.abs(amounts)).as_py()
+    if size is not None and size > MOST_LGD:
+        raise GuardError(
+            f"the outcome '{name}' is no share",
+            expected="losses as shares of the exposure, 0.35 for 35 %; single values below 0 and above 1 are kept",
+            got=f"a mean size above {MOST_LGD:g}",
+            hint="divide per cent by 100, or amounts by the exposure, where the data is made",
+        )
+
+
+def _matches_any(column: pa.ChunkedArray, values: tuple[int | str | bool | float, ...]) -> NDArray[np.bool_]:
+    mask = np.zeros(len(column), dtype=bool)
+    for value in values:
+        mask |= _matches(column, value)
+    return mask
+
+
 def _matches(column: pa.ChunkedArray, value: int | str | bool | float) -> NDArray[np.bool_]:
     if pa.types.is_string(column.type):
         text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -77,7 +127,7 @@ def _matches(column: pa.ChunkedArray, value: int | str | bool | float) -> NDArra
         found = pc.equal(column.cast(pa.string()), value)
     else:
         found = pc.equal(column.cast(pa.float64()), float(value))
-    mask: NDArray[np.bool_] = found.to_numpy().astype(bool)
+    mask: NDArray[np.bool_] = pc.fill_null(found, False).to_numpy().astype(bool)
     return mask
 
 
@@ -113,7 +163,7 @@ def label_maturity(spec: ModelSpec, time: pa.Array | None, rows: int) -> LabelMa
     everything = np.ones(rows, dtype=bool)
     if outcome.maturity.basis == "none":
         _refuse_hidden_dates(spec)
-        reason = outcome.maturity.note or "the data has no dates to judge maturity by"
+        reason = "the data has no dates to judge maturity by"
         report = {"evaluated": False, "immature": 0, "excluded": 0, "n": rows, "reason": reason}
         return LabelMaturity(everything, report, Guard("immature_labels", None, f"not evaluated: {reason}"))
     absent = [
