@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.bank import edit, toy_csv
-from tests.e2e.shell import run, toy_bank
+from tests.e2e.shell import must, run, shell, toy_bank
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +60,7 @@ def _column(column: int, value: Callable[[int, str], str]) -> Plant:
 
 
 MODEL, SOURCE, CONTRACT = "conf/model/toy.yaml", "conf/source/toy.yaml", "conf/contract/toy.yaml"
+NARRATIVE = "conf/model/toy.md"
 HASH = "0" * 64
 _LEARNER = "learner: {iterations: 20, depth: 3, threads: 1}"
 
@@ -83,7 +85,11 @@ MISTAKES: dict[str, Mistake] = {
     "a resolver": Mistake(_in(MODEL, "title: Toy default model", "title: ${oc.env:HOME}"), "compile", (MODEL + ":", "resolver")),
     "an unknown group option": Mistake(_in(MODEL, "learner: catboost", "learner: catbost"), "compile", (MODEL + ":", "did you mean")),
     "an unknown limit kind in the policy": Mistake(_in("conf/policy/standard.yaml", "stab.psi: {kind: upper", "stab.psi: {kind: uper"), "compile", ("conf/policy/standard.yaml:", "did you mean 'upper'")),
-    "a contract bound of the wrong order": Mistake(_in(CONTRACT, "debt: {type: number, minimum: 0}", "debt: {type: number, minimum: 9, maximum: 1}"), "contract", ("debt",)),
+    "a limit nobody knows": Mistake(_in("conf/policy/standard.yaml", "  stab.psi: {kind", "  stab.pis: {kind"), "compile", ("conf/policy/standard.yaml:", "'stab.pis'", "did you mean 'stab.psi'")),
+    "a time zone that does not exist": Mistake(_in(SOURCE, "time_zone: UTC", "time_zone: UTK"), "compile", (SOURCE + ":", "'UTK' is no time zone")),
+    "a section of the narrative that is misspelt": Mistake(_in(NARRATIVE, "## model", "## modle"), "compile", (NARRATIVE + ":3", "unknown narrative section 'modle'", "did you mean 'model'")),
+    "a narrative that is no text": Mistake(lambda bank: (bank / NARRATIVE).write_bytes(b"# Toy\n\xff\n") and None, "compile", (NARRATIVE, "not a UTF-8 text file")),
+    "a contract bound of the wrong order": Mistake(_in(CONTRACT, "debt: {type: number, minimum: 0}", "debt: {type: number, minimum: 9, maximum: 1}"), "compile", (CONTRACT + ":", "debt", "9 .. 1")),
     "a missing file": Mistake(lambda bank: (bank / "toy.csv").unlink(), "ingest", ("toy.csv", "no such file")),
     "a wrong hash": Mistake(_in(SOURCE, "path: toy.csv", f"path: toy.csv\nsha256: '{HASH}'"), "ingest", ("toy.csv", HASH)),
     "an empty file": Mistake(lambda bank: (bank / "toy.csv").write_text("") and None, "ingest", ("toy.csv", "empty")),
@@ -98,13 +104,13 @@ MISTAKES: dict[str, Mistake] = {
     "duplicate keys": Mistake(_column(0, lambda i, v: "7"), "contract", ("id",)),
     "an empty outcome": Mistake(_both(_in(CONTRACT, "allowed: [0, 1]", "allowed: [0, 1], nullable: true"), _field(3, 5, "")), "dataset", ("default",)),
     "an outcome value nobody declared": Mistake(_both(_in(CONTRACT, "allowed: [0, 1]", "allowed: [0, 1, 2]"), _field(3, 5, "2")), "dataset", ("default",)),
-    "the outcome among the inputs": Mistake(_both(_in(MODEL, "  debt: {meaning: Debt", "  d: {source: default, meaning: Debt"), _in("conf/decision/toy.yaml", "features: [debt]", "features: [d]")), "dataset", ("'d'", "outcome")),
-    "a leak among the inputs": Mistake(_in(MODEL, "data: {observed_at: 2024-06-30}", "data: {observed_at: 2024-06-30, leaks: [debt]}"), "dataset", ("debt", "leak")),
+    "the outcome among the inputs": Mistake(_both(_in(MODEL, "  debt: {meaning: Debt", "  d: {source: default, meaning: Debt"), _in("conf/decision/toy.yaml", "features: [debt]", "features: [d]")), "compile", (MODEL + ":", "'d'", "outcome")),
+    "a leak among the inputs": Mistake(_in(MODEL, "data: {observed_at: 2024-06-30}", "data: {observed_at: 2024-06-30, leaks: [debt]}"), "compile", (MODEL + ":", "debt", "leak")),
     "a protected attribute among the inputs": Mistake(
         _in(MODEL, "challenger: {why", "fairness:\n  criterion: none\n  attributes:\n    sex: {column: region, provenance: x, reference: North}\nchallenger: {why"),
-        "dataset", ("region", "protected")),
+        "compile", (MODEL + ":", "region", "protected")),
     "a reason of no input": Mistake(_in(MODEL, "  debt: {meaning", "  dept: {meaning"), "compile", ("conf/decision/toy.yaml:", "did you mean 'dept'")),
-    "a feature of no column": Mistake(_both(_in(MODEL, "  debt: {meaning", "  dept: {meaning"), _in("conf/decision/toy.yaml", "features: [debt]", "features: [dept]")), "dataset", ("'dept'",)),
+    "a feature of no column": Mistake(_both(_in(MODEL, "  debt: {meaning", "  dept: {meaning"), _in("conf/decision/toy.yaml", "features: [debt]", "features: [dept]")), "compile", (MODEL + ":", "'dept'", "did you mean 'debt'")),
     "an empty class": Mistake(_column(5, lambda i, v: "0"), "dataset", ("outcome",)),
     "one row": Mistake(_csv(lambda lines: lines[:2]), "dataset", ("row",)),
     "a future date": Mistake(
@@ -113,7 +119,7 @@ MISTAKES: dict[str, Mistake] = {
             _csv(lambda lines: [lines[0] + ",seen"] + [line + ",2024-01-31" for line in lines[1:-9]] + [line + ",2031-01-31" for line in lines[-9:]]),
         ),
         "contract", ("seen", "9")),
-    "an unknown tuned parameter": Mistake(_in(MODEL, _LEARNER, _LEARNER + "\ntuning: {trials: 1, seed: 1, space: {dept: {kind: int, low: 2, high: 3}}}"), "train", ("dept", "depth")),
+    "an unknown tuned parameter": Mistake(_in(MODEL, _LEARNER, _LEARNER + "\ntuning: {trials: 1, seed: 1, space: {dept: {kind: int, low: 2, high: 3}}}"), "compile", (MODEL + ":", "dept", "depth")),
     "a stage of another environment": Mistake(_in("models/toy/params.yaml", "catboost: ", "catboost: 0."), "train", ("catboost", "compile")),
 }  # fmt: skip
 ORDER = ("compile", "ingest", "contract", "dataset", "train")
@@ -131,8 +137,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _copy(sound: Path, target: Path) -> Path:
-    import shutil
-
     shutil.copytree(sound, target, ignore=shutil.ignore_patterns(".git", "cache"))
     return target
 
@@ -183,6 +187,23 @@ def test_a_file_without_permission_is_refused_by_name(sound: Path, tmp_path: Pat
     assert code == 3
     assert "toy.csv" in message
     assert "Traceback" not in message
+
+
+def test_a_narrative_that_is_new_is_used_or_stops_a_bare_repro(sound: Path, tmp_path: Path) -> None:
+    bank = tmp_path / "bank"
+    shutil.copytree(sound, bank)
+    first = ("dvc", "repro", "models/toy/dvc.yaml:spec")
+    text = (bank / NARRATIVE).read_text()
+    (bank / NARRATIVE).unlink()
+    must(run(bank, "compile"))
+    must(shell(bank, *first))
+    (bank / NARRATIVE).write_text(text)
+    refused = shell(bank, *first)
+    assert refused.returncode != 0
+    assert "run countermark compile" in refused.stdout + refused.stderr
+    must(run(bank, "compile"))
+    assert "Running stage" in must(shell(bank, *first))
+    assert "Running stage" not in must(shell(bank, *first))
 
 
 def test_the_sound_bank_is_refused_nowhere(sound: Path, tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from countermark.cli.place import bank_root
 def compile_command(check: bool) -> None:
     """Compose every model and write models/, sources/ and the root dvc.yaml."""
     from countermark.portfolio import compile as compiler
+    from countermark.stages.narratives import check_narratives
 
     root = bank_root()
     compiled = compiler.compile_bank(root)
+    check_narratives(root, compiled.models)
     if check:
         compiler.check(root, compiled)
         click.echo(f"{len(compiled.models)} models compiled; every generated file is up to date")
@@ -36,6 +38,7 @@ def build(models: tuple[str, ...], everything: bool, force: bool) -> None:
     from countermark.errors import ConfigError
     from countermark.portfolio import compile as compiler
     from countermark.stages.dvc import repro
+    from countermark.stages.narratives import check_narratives
 
     if bool(models) == everything:
         raise ConfigError("nothing to build", expected="model names, or --all", hint="countermark build --all")
@@ -46,6 +49,7 @@ def build(models: tuple[str, ...], everything: bool, force: bool) -> None:
         raise ConfigError(
             f"there is no model '{unknown[0]}'", expected="one of: " + ", ".join(compiled.models), got=unknown[0]
         )
+    check_narratives(root, models or compiled.models)
     compiler.check_files(root, compiled, models or tuple(compiled.models))
     changed = compiler.write(root, compiled)
     click.echo(f"compiled {len(compiled.models)} models, {len(changed)} files written")

@@ -22,3 +22,12 @@ def bank_root(start: Path | None = None) -> Path:
         expected="a folder with conf/bank.yaml, here or above",
         hint="cd into the bank, or start one with 'countermark init DIR'",
     )
+
+
+def ledger_address(given: str | None) -> str:
+    """The address of the ledger: what was given, or the bank's folder ``ledger``.
+
+    Raises:
+        ConfigError: If none was given and this is no bank.
+    """
+    return given if given is not None else str(bank_root() / "ledger")

@@ -38,8 +38,9 @@ def new() -> None:
 @click.option("--kind", type=click.Choice(_KINDS), required=True, help="What the model predicts.")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="CSV or Parquet file to look at.")
 @click.option("--outcome", help="Outcome column, where its name does not tell.")
+@click.option("--event", "events", multiple=True, help="Value of the outcome that is an event; may be repeated.")
 @click.option("--as-of", "as_of", help="Data as-of date (YYYY-MM-DD); the newest date in the file otherwise.")
-def model(name: str, kind: str, data: Path, outcome: str | None, as_of: str | None) -> None:
+def model(name: str, kind: str, data: Path, outcome: str | None, events: tuple[str, ...], as_of: str | None) -> None:
     """Look at a file and write a working spec, contract and narrative for model NAME."""
     from pydantic import TypeAdapter, ValidationError
 
@@ -59,7 +60,7 @@ def model(name: str, kind: str, data: Path, outcome: str | None, as_of: str | No
     root = bank_root()
     made = scaffold_model(
         root,
-        Request(name, kind, data, outcome, as_of),
+        Request(name, kind, data, outcome, as_of, events),
         {key: entry.question for key, entry in questions().items()},
     )
     for relative, text in made.files.items():
@@ -67,7 +68,7 @@ def model(name: str, kind: str, data: Path, outcome: str | None, as_of: str | No
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         click.echo(f"wrote {relative}")
-    click.echo("open questions:")
+    click.echo(f"open questions, kept in conf/model/{name}.yaml:")
     for question in made.questions:
         click.echo(f"  ? {question}")
     click.echo(f"next: countermark plan {name} && countermark build {name}")

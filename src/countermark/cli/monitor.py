@@ -1,0 +1,180 @@
+"""``countermark monitor``: what production looks like beside what was validated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from countermark.cli.place import bank_root
+from countermark.cli.production import moment, opened_ledger, production_options, serving_directory, watched_of
+from countermark.cli.registry_options import json_option, print_json
+
+if TYPE_CHECKING:
+    from countermark.monitoring.run import ModelRun
+    from countermark.records.watch import LiveFinding
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def monitor() -> None:
+    """Volume, contracts, drift, realised performance, fairness and KPI of the models in production."""
+
+
+@monitor.command()
+@click.argument("models", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Every model with a plan.")
+@click.option("--as-of", "as_of", help="Instant; nothing learned later counts. The present otherwise.")
+@click.option("--groups", type=_FILE, help="Protected groups by entity (CSV), for fairness.")
+@click.option("--log", "log_file", type=_FILE, help="Append the findings to this file, one JSON object a line.")
+@click.option("--webhook", help="POST the findings to this address.")
+@json_option
+@production_options
+def run(
+    models: tuple[str, ...],
+    every: bool,
+    as_of: str | None,
+    groups: Path | None,
+    log_file: Path | None,
+    webhook: str | None,
+    as_json: bool,
+    address: str | None,
+    releases: Path | None,
+    trust_root: str | None,
+) -> None:
+    """Check MODELS, or --all of them, and put readings and findings on the ledger."""
+    from countermark.config.operations import monitor_plans
+    from countermark.monitoring.run import log_findings, post_findings, run_monitor
+    from countermark.records.decision import as_document
+    from countermark.records.groups import read_groups
+    from countermark.serving.catalog import load_catalog
+
+    if not models and not every:
+        raise click.UsageError("name models, or give --all")
+    instant = moment(as_of)
+    catalog = load_catalog(serving_directory(releases, trust_root), moment(None))
+    plans = {name: plan for name, plan in monitor_plans(bank_root()).items() if not every or name in catalog.models}
+    with opened_ledger(address) as ledger:
+        runs = run_monitor(
+            ledger,
+            watched_of(catalog),
+            plans,
+            instant,
+            groups=None if groups is None else read_groups(groups),
+            models=None if every else frozenset(models),
+        )
+    if log_file is not None:
+        log_findings(log_file, runs)
+    if as_json:
+        print_json([{"watch": as_document(r.watch), "findings": [as_document(f) for f in r.findings]} for r in runs])
+    else:
+        for one in runs:
+            _show(one)
+        if not runs:
+            click.echo("no model in production has a monitoring plan")
+    if webhook is not None:
+        post_findings(webhook, runs)
+
+
+@monitor.command()
+@click.argument("models", nargs=-1)
+@click.option("--closed", is_flag=True, help="Closed findings too.")
+@click.option("--at", "at", help="Instant to look back to; the present otherwise.")
+@json_option
+@click.option(
+    "--ledger",
+    "address",
+    envvar="COUNTERMARK_LEDGER",
+    help="Folder, sqlite:///FOLDER or postgresql://...; the bank's folder 'ledger' otherwise.",
+)
+def show(models: tuple[str, ...], closed: bool, at: str | None, as_json: bool, address: str | None) -> None:
+    """Show the findings of production that stand, of MODELS or of all."""
+    from countermark.monitoring.findings import standing_findings
+    from countermark.records.clock import iso
+    from countermark.records.decision import as_document
+
+    with opened_ledger(address) as ledger:
+        found = standing_findings(ledger, until=None if at is None else iso(moment(at)))
+    told = [
+        finding
+        for _, finding in sorted(found.items())
+        if (closed or finding.status != "closed") and (not models or finding.model in models)
+    ]
+    if as_json:
+        print_json([as_document(finding) for finding in told])
+        return
+    for finding in told:
+        click.echo(_line(finding) + f"  since {finding.since[:10]}")
+    if not told:
+        click.echo("no finding stands")
+
+
+def _line(finding: LiveFinding) -> str:
+    glyph = finding.light.glyph if finding.status != "closed" else "✓"
+    return f"{glyph} {finding.status:6} {finding.model}: {finding.text}  [{finding.owner}]"
+
+
+def _show(one: ModelRun) -> None:
+    from collections import Counter
+
+    watch = one.watch
+    lights = Counter(reading.light for reading in watch.readings)
+    counted = ", ".join(f"{n} {light.word}" for light, n in sorted(lights.items()))
+    click.echo(f"\n{watch.model}@v{watch.release}  {watch.window[0][:10]} to {watch.window[1][:10]}")
+    click.echo(f"  {watch.decisions:,} decisions; {watch.labelled:,} of {watch.matured:,} matured ones have a label")
+    click.echo(f"  {counted or 'no check has a limit'}")
+    for finding in one.findings:
+        click.echo(f"  {_line(finding)}")
+
+
+@monitor.command()
+@click.argument("model")
+@click.option("--champion", required=True, help="Version that answers.")
+@click.option("--challenger", required=True, help="Version that is scored in shadow.")
+@click.option("--as-of", "as_of", help="Instant; the present otherwise.")
+@click.option("--to", "to", type=_FILE, help="Write the evidence here, for 'release propose --evidence'.")
+@production_options
+def challenge(
+    model: str,
+    champion: str,
+    challenger: str,
+    as_of: str | None,
+    to: Path | None,
+    address: str | None,
+    releases: Path | None,
+    trust_root: str | None,
+) -> None:
+    """Compare champion and challenger of MODEL on the same decisions, where labels have matured."""
+    del releases, trust_root
+    from countermark.config.operations import monitor_plans
+    from countermark.errors import MonitoringError
+    from countermark.monitoring.challenge import compare
+    from countermark.monitoring.window import read_production
+    from countermark.records.decision import as_document
+    from countermark.records.digest import pretty_json, sha256_hex
+
+    plans = monitor_plans(bank_root())
+    if model not in plans:
+        raise MonitoringError(f"model '{model}' has no monitoring plan", expected=f"conf/monitor/{model}.yaml")
+    with opened_ledger(address) as ledger:
+        production = read_production(ledger, moment(as_of)).get(model)
+    if production is None:
+        raise MonitoringError(f"the ledger has no decision of '{model}'")
+    plan = plans[model]
+    found = compare(
+        production,
+        champion,
+        challenger,
+        maturity_days=plan.maturity_days,
+        minimum_events=plan.minimum_events,
+    )
+    data = pretty_json(as_document(found))
+    if to is not None:
+        to.write_bytes(data)
+    click.echo(f"{found.decisions:,} decisions scored by both, {found.labelled:,} with a matured label")
+    difference = "not known" if found.auc.difference is None else f"{found.auc.difference:+.4f}"
+    interval = "" if found.auc.low is None else f" ({found.auc.low:+.4f} to {found.auc.high:+.4f})"
+    click.echo(f"  AUC {difference}{interval}; {found.changed:,} decisions would change: {found.verdict}")
+    click.echo(f"  evidence {sha256_hex(data)}")

@@ -1,0 +1,1 @@
+"""Production evidence: the ledger and matured outcomes against the reference profile of a release."""

@@ -1,0 +1,130 @@
+"""From readings to findings: what is open, worse, better or closed since the run before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from countermark.ledger.ledger import Ledger
+from countermark.records.decision import decode
+from countermark.records.lights import Light
+from countermark.records.watch import LiveFinding, ModelWatch, Reading
+
+_RANK = {Light.PASS: 0, Light.INFORMATION: 0, Light.WATCH: 1, Light.FAIL: 2}
+
+
+def standing_findings(ledger: Ledger, *, until: str | None = None) -> dict[str, LiveFinding]:
+    """The newest word on every finding of production, by id; closed ones included.
+
+    Args:
+        ledger: The ledger.
+        until: ISO instant; later entries are left out.
+    """
+    found: dict[str, LiveFinding] = {}
+    for entry in ledger.read(["finding"]):
+        if until is None or entry.at <= until:
+            finding = decode(entry.payload, LiveFinding)
+            # A run as of the past may be written after a newer one.
+            if finding.id not in found or found[finding.id].at <= finding.at:
+                found[finding.id] = finding
+    return found
+
+
+def findings_of(watch: ModelWatch, before: Mapping[str, LiveFinding]) -> tuple[LiveFinding, ...]:
+    """Findings of a run: new and standing ones, worst first, and those that have gone.
+
+    A check that was not evaluated this time closes nothing: what was open stays open. A finding of a check that is no
+    longer made (the plan has no limit for it, the release has no such input) is closed, and says why.
+
+    Args:
+        watch: The readings of the run.
+        before: Findings as they stood.
+    """
+    made: list[LiveFinding] = []
+    for reading in watch.readings:
+        identity = f"{watch.model}/{reading.check}/{reading.subject}"
+        earlier = before.get(identity)
+        stood = earlier if earlier is not None and earlier.status != "closed" else None
+        finding = _finding(identity, watch, reading, stood)
+        if finding is not None:
+            made.append(finding)
+    made.extend(_unwatched(watch, before))
+    weight = {f"{watch.model}/{r.check}/{r.subject}": r.weight for r in watch.readings}
+    return tuple(sorted(made, key=lambda f: (-_RANK[f.light], -weight.get(f.id, 0.0), f.id)))
+
+
+def _unwatched(watch: ModelWatch, before: Mapping[str, LiveFinding]) -> Iterator[LiveFinding]:
+    """Open findings that no reading can speak of any more."""
+    spoken = {(reading.check, reading.subject) for reading in watch.readings}
+    for finding in before.values():
+        if finding.model != watch.model or finding.status == "closed" or (finding.check, finding.subject) in spoken:
+            continue
+        # Which groups there are depends on who came, and on whether the groups were at hand: silence closes nothing.
+        if finding.check == "adverse_impact" and finding.check not in watch.off:
+            continue
+        yield msgspec.structs.replace(
+            finding,
+            light=Light.INFORMATION,
+            status="closed",
+            at=watch.as_of,
+            text=f"{_NAMES[finding.check]} of {finding.subject} is no longer watched: release {watch.release}, "
+            f"plan {watch.plan}",
+        )
+
+
+def _finding(identity: str, watch: ModelWatch, reading: Reading, stood: LiveFinding | None) -> LiveFinding | None:
+    if reading.light is Light.NOT_EVALUATED:
+        return None
+    now, then = _RANK[reading.light], 0 if stood is None else _RANK[stood.light]
+    if now == 0 and stood is None:
+        return None
+    if now == 0:
+        status = "closed"
+    elif stood is None:
+        status = "open"
+    else:
+        status = "worse" if now > then else "better" if now < then else "open"
+    return LiveFinding(
+        id=identity,
+        model=watch.model,
+        check=reading.check,
+        subject=reading.subject,
+        light=reading.light,
+        status=status,  # type: ignore[arg-type]
+        at=watch.as_of,
+        since=watch.as_of if stood is None else stood.since,
+        owner=reading.owner,
+        text=sentence(reading),
+    )
+
+
+def sentence(reading: Reading) -> str:
+    """What a reading says, in a sentence."""
+    value = "not known" if reading.value is None else f"{reading.value:.4g}"
+    interval = "" if reading.low is None or reading.high is None else f" ({reading.low:.4g} to {reading.high:.4g})"
+    then = "" if reading.reference is None else f", {reading.reference:.4g} in the reference"
+    subject = "" if reading.subject in ("all", "score") else f" of {reading.subject}"
+    return f"{_NAMES[reading.check]}{subject} is {value}{interval} on {reading.n} rows{then}; limit {reading.limit}"
+
+
+_NAMES = {
+    "daily_volume": "daily volume",
+    "missing_shift": "change of the share missing",
+    "unseen_share": "share of unseen levels",
+    "expired_share": "share of decisions with an expired feature",
+    "feature_psi": "drift (PSI)",
+    "score_psi": "drift of the score (PSI)",
+    "decision_shift": "shift of the favourable share",
+    "auc": "realised AUC",
+    "auc_drop": "drop of the AUC",
+    "calibration": "p-value of calibration",
+    "adverse_impact": "adverse impact ratio",
+    "kpi": "KPI",
+}
+
+
+def worst_of(findings: Iterable[LiveFinding]) -> Light:
+    """The worst light among open findings; Pass without one."""
+    open_now = [finding.light for finding in findings if finding.status != "closed"]
+    return max(open_now, key=lambda light: _RANK[light], default=Light.PASS)

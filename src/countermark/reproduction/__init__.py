@@ -1,0 +1,1 @@
+"""Rebuilding a release from its commit, from nothing, and comparing digests."""

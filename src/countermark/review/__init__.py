@@ -1,0 +1,1 @@
+"""The weekly review: prepared from what is written down, recorded as minutes, signed on the release log."""

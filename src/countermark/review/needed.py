@@ -1,0 +1,201 @@
+"""Which decisions people must take, and how pressing each is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from countermark.records.lights import Light
+from countermark.records.review import Expiring, Needed, ReplayedSample, ReviewAction, ReviewModel
+from countermark.registry.inbox import Task
+from countermark.registry.state import RegistryState
+from countermark.registry.trust import lapse
+from countermark.rollout.live import Standing
+
+WAITED = timedelta(days=7)
+"""A candidate that has waited this long is decided today."""
+_TASKS = ("approve", "waive", "publish", "assign", "amend")
+_PRESSING = {Light.FAIL: 0, Light.WATCH: 1}
+_ORDER = ("replay", "rollout", "breach", "finding", "expiring", "action", *_TASKS, "promote", "watch")
+
+
+def needed(
+    state: RegistryState,
+    standings: Sequence[Standing],
+    models: Sequence[ReviewModel],
+    actions: Sequence[ReviewAction],
+    expiring: Sequence[Expiring],
+    replayed: ReplayedSample | None,
+) -> tuple[Needed, ...]:
+    """Everything that waits for a decision, most pressing first.
+
+    Args:
+        state: The fold of the release log.
+        standings: Authorised beside live.
+        models: The production models, as the review shows them.
+        actions: Actions of earlier reviews.
+        expiring: What ends soon.
+        replayed: Decisions decided again.
+    """
+    found = [
+        *_replay(replayed),
+        *_rollouts(state, standings),
+        *_models(models, state.now),
+        *_expired(expiring, state.now),
+        *_overdue(actions),
+        *_tasks(state),
+    ]
+    return tuple(sorted(found, key=lambda n: (_PRESSING.get(n.light, 2), _ORDER.index(n.kind), n.subject, n.text)))
+
+
+def owner_of(state: RegistryState, model: str) -> str:
+    """Owner of a model, as its newest proposal names them."""
+    found = [r for ref, r in state.releases.items() if ref.model == model]
+    return max(found, key=lambda r: r.candidate).proposal.owner if found else ""
+
+
+def _replay(replayed: ReplayedSample | None) -> Iterator[Needed]:
+    if replayed is not None and replayed.different:
+        names = ", ".join(identity for identity, _ in replayed.different[:3])
+        yield Needed(
+            kind="replay",
+            light=Light.FAIL,
+            subject="Replay",
+            text=f"{len(replayed.different)} of {replayed.drawn} decisions were not reproduced: {names}. Find out why.",
+            owner="",
+            command=f"countermark replay {replayed.different[0][0]}",
+        )
+
+
+def _rollouts(state: RegistryState, standings: Sequence[Standing]) -> Iterator[Needed]:
+    for model in standings:
+        last = model.rollout
+        open_end = last is not None and last.ended in ("rolled_back", "inconclusive") and not last.reconciled
+        for told in model.divergences:
+            ended = open_end and last is not None and last.candidate in told
+            nothing = not model.authorised
+            text = _sentence(f"Release {told}" if told[:1].isdigit() else told)
+            yield Needed(
+                kind="rollout",
+                light=Light.FAIL if ended or nothing else Light.WATCH,
+                subject=model.model,
+                text=text + (" Authorised and live differ until somebody decides." if ended else ""),
+                owner=owner_of(state, model.model),
+                command=f"countermark rollout reconcile {model.model} --reason ..."
+                if ended
+                else None
+                if nothing
+                else f"countermark rollout start {model.model}@v{model.authorised[-1]}",
+            )
+
+
+def _models(models: Sequence[ReviewModel], now: datetime) -> Iterator[Needed]:
+    for model in models:
+        breaches = [f for f in model.live_findings if f.light is Light.FAIL]
+        if breaches:
+            more = f" And {len(breaches) - 1} more below." if len(breaches) > 1 else ""
+            owners = ", ".join(dict.fromkeys(f.owner for f in breaches))
+            yield Needed(
+                kind="breach",
+                light=Light.FAIL,
+                subject=model.model,
+                text=f"Out of limits: {breaches[0].text}.{more} Accept, mend or roll back?",
+                owner=owners,
+            )
+        for finding in model.log_findings:
+            late = finding.due is not None and lapse(finding.due) <= now
+            if late or finding.severity in ("critical", "high"):
+                yield Needed(
+                    kind="finding",
+                    light=Light.FAIL if late or finding.severity == "critical" else Light.WATCH,
+                    subject=model.model,
+                    text=f"{finding.severity.capitalize()} finding {finding.id} is "
+                    f"{'overdue' if late else 'open'}: {finding.text}",
+                    owner=finding.owner,
+                    due=finding.due,
+                )
+        if model.challenge is not None and model.challenge.verdict == "better":
+            yield Needed(
+                kind="promote",
+                light=Light.WATCH,
+                subject=model.model,
+                text=f"Challenger v{model.challenge.challenger} ranks better on matured decisions. Propose it?",
+                owner=model.owner,
+                command=f"countermark release propose {model.model} --evidence ...",
+            )
+        if model.window is None:
+            yield Needed(
+                kind="watch",
+                light=Light.WATCH,
+                subject=model.model,
+                text="No monitoring run in the last seven days: nothing is known of it.",
+                owner=model.owner,
+                command=f"countermark monitor run {model.model}",
+            )
+
+
+def _expired(expiring: Sequence[Expiring], now: datetime) -> Iterator[Needed]:
+    for item in expiring:
+        soon = lapse(item.ends) <= now + WAITED
+        what = item.what.replace(" ends", " has ended") if item.lapsed else item.what
+        if item.lapsed or soon:
+            yield Needed(
+                kind="expiring",
+                light=Light.FAIL if item.lapsed else Light.WATCH,
+                subject=item.subject,
+                text=_sentence(what) + " Renew it, or let it go?",
+                owner=item.owner,
+                due=item.ends[:10],
+            )
+
+
+def _overdue(actions: Sequence[ReviewAction]) -> Iterator[Needed]:
+    for action in actions:
+        if action.status == "overdue":
+            yield Needed(
+                kind="action",
+                light=Light.FAIL,
+                subject=action.model or action.id,
+                text=f"Overdue action {action.id}: {action.text}",
+                owner=action.owner,
+                due=action.due,
+            )
+
+
+def _tasks(state: RegistryState) -> Iterator[Needed]:
+    """What waits for several people, or for several roles, is one decision."""
+    found: dict[tuple[str, str, str], tuple[Task, list[str], list[str]]] = {}
+    for principal in state.governance.body.principals:
+        for task in state.tasks(principal.principal):
+            if task.kind not in _TASKS:
+                continue
+            text, _, role = task.text.removesuffix(" is asked for").partition("; your approval as ")
+            _, people, roles = found.setdefault((task.kind, task.subject, text), (task, [], []))
+            if principal.person not in people:
+                people.append(principal.person)
+            if role and role not in roles:
+                roles.append(role)
+    for (kind, subject, text), (task, people, roles) in found.items():
+        yield Needed(
+            kind=kind,
+            light=Light.FAIL if _waited(state, subject) else Light.WATCH,
+            subject=subject,
+            text=_sentence(text + (f"; approval as {' and '.join(roles)} is missing" if roles else "")),
+            owner=", ".join(people),
+            due=task.due,
+            command=task.command,
+        )
+
+
+def _waited(state: RegistryState, subject: str) -> bool:
+    release = next((r for ref, r in state.releases.items() if str(ref) == subject), None)
+    return release is not None and state.now - release.proposed_at >= WAITED
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
+
+
+def overdue(due: str, now: datetime) -> bool:
+    """Whether a date lies wholly in the past."""
+    return lapse(due) <= now

@@ -1,0 +1,335 @@
+"""A review from what is written down: release log, ledger, monitoring, rollouts, replay. Nobody types a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from countermark.config.monitor import MonitorPlan
+from countermark.ledger.checkpoint import Checkpoint
+from countermark.ledger.ledger import Ledger
+from countermark.monitoring.challenge import ChallengeEvidence, compare
+from countermark.monitoring.findings import standing_findings, worst_of
+from countermark.monitoring.window import read_production
+from countermark.records.clock import iso, parse_instant
+from countermark.records.decision import decode
+from countermark.records.lights import Light
+from countermark.records.review import (
+    Expiring,
+    LogFinding,
+    ReplayedSample,
+    Review,
+    ReviewAction,
+    ReviewChallenge,
+    ReviewCheckpoint,
+    ReviewModel,
+    ReviewRollout,
+)
+from countermark.records.watch import LiveFinding, ModelWatch
+from countermark.registry.directory import ServingDirectory
+from countermark.registry.inbox import expiring
+from countermark.registry.standing import FindingState
+from countermark.registry.state import RegistryState
+from countermark.registry.trust import lapse
+from countermark.replay.replay import Replayer
+from countermark.replay.sample import draw
+from countermark.review.needed import needed, overdue
+from countermark.rollout.live import Standing, rollouts, standing
+from countermark.rollout.machine import RolloutState
+from countermark.scoring.release import open_release
+
+WEEK = timedelta(days=7)
+CLASSIFICATION = "Internal"
+_TROUBLE = ("rolled_back", "inconclusive", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a review is read from.
+
+    Attributes:
+        ledger: The ledger.
+        directory: The serving directory, for bundles.
+        state: The fold of the whole release log; what came after the instant is left out.
+        plans: Monitoring plans by model.
+        bank: Name of the bank.
+    """
+
+    ledger: Ledger
+    directory: ServingDirectory
+    state: RegistryState
+    plans: Mapping[str, MonitorPlan]
+    bank: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    watches: Mapping[str, ModelWatch]
+    findings: Sequence[LiveFinding]
+    rollouts: Sequence[RolloutState]
+    challenges: Mapping[str, ChallengeEvidence]
+    since: datetime
+
+
+def review_id(as_of: datetime) -> str:
+    """The ISO week of an instant, ``2026-W50``."""
+    year, week, _ = as_of.isocalendar()
+    return f"{year}-W{week:02d}"
+
+
+def prepare(sources: Sources, as_of: datetime, *, sample: int = 200, checkpoint: Checkpoint | None = None) -> Review:
+    """Prepare the review as of an instant.
+
+    The replayed decisions are drawn from the week before it, seeded by its date, so that nobody chooses them.
+
+    Args:
+        sources: Where everything is read from.
+        as_of: The instant.
+        sample: How many decisions are replayed; 0 replays none.
+        checkpoint: A checkpoint of the ledger, taken now.
+
+    Raises:
+        RegistryError: If there was no release log yet.
+        LedgerError: If the ledger cannot be read.
+    """
+    then, until = sources.state.at(time=as_of), iso(as_of)
+    standings = standing(sources.ledger, then, until=until)
+    live = [model for model in standings if model.authorised or model.champion is not None]
+    seen = _Seen(
+        watches=_watches(sources.ledger, as_of),
+        findings=[f for f in standing_findings(sources.ledger, until=until).values() if f.status != "closed"],
+        rollouts=tuple(rollouts(sources.ledger, until=until).values()),
+        challenges=_challenges(sources, live, as_of),
+        since=as_of - WEEK,
+    )
+    models = tuple(_model(sources, then, one, seen) for one in live)
+    actions, ending = _actions(then), _expiring(then)
+    replayed = _replayed(sources, as_of, sample)
+    return Review(
+        id=review_id(as_of),
+        as_of=until,
+        bank=sources.bank,
+        classification=CLASSIFICATION,
+        previous=then.reviews[-1][1].review if then.reviews else None,
+        needed=needed(then, standings, models, actions, ending, replayed),
+        models=models,
+        actions=actions,
+        expiring=ending,
+        replayed=replayed,
+        checkpoint=None if checkpoint is None else _checkpoint(checkpoint),
+        log_position=then.position,
+        log_head=then.head,
+        log_refused=len(then.refused),
+    )
+
+
+def _watches(ledger: Ledger, as_of: datetime) -> dict[str, ModelWatch]:
+    """The newest monitoring run of each model, of the last seven days."""
+    found: dict[str, ModelWatch] = {}
+    for entry in ledger.read(["monitor"]):
+        if iso(as_of - WEEK) <= entry.at <= iso(as_of):
+            watch = decode(entry.payload, ModelWatch)
+            found[watch.model] = watch
+    return found
+
+
+def _challenges(sources: Sources, live: Sequence[Standing], as_of: datetime) -> dict[str, ChallengeEvidence]:
+    wanted = [one for one in live if one.challenger is not None and one.model in sources.plans]
+    if not wanted:
+        return {}
+    production, found = read_production(sources.ledger, as_of), {}
+    for one in wanted:
+        plan = sources.plans[one.model]
+        if one.model in production and one.champion is not None and one.challenger is not None:
+            found[one.model] = compare(
+                production[one.model],
+                one.champion,
+                one.challenger,
+                maturity_days=plan.maturity_days,
+                minimum_events=plan.minimum_events,
+            )
+    return found
+
+
+def _model(sources: Sources, state: RegistryState, one: Standing, seen: _Seen) -> ReviewModel:
+    authorised = state.authorised(one.model)
+    known = sorted((ref for ref in state.releases if ref.model == one.model), key=lambda ref: ref.order)
+    newest = authorised[-1].ref if authorised else known[-1]
+    release = state.releases[newest]
+    publication = release.publication
+    title = one.model
+    if publication is not None and sources.directory.holds(publication.bundle_digest):
+        title = open_release(sources.directory.bundle(publication.bundle_digest)).spec.title
+    watch = seen.watches.get(one.model)
+    live = tuple(f for f in seen.findings if f.model == one.model)
+    logged = tuple(_logged(f) for f in state.open_findings(one.model))
+    moving = tuple(_rollout(r) for r in seen.rollouts if r.model == one.model and _to_tell(r, seen.since))
+    challenge = seen.challenges.get(one.model)
+    light = _light(watch, live, logged, moving)
+    promote = challenge is not None and challenge.verdict == "better"
+    return ReviewModel(
+        model=one.model,
+        title=title,
+        owner=release.proposal.owner,
+        tier=release.proposal.tier,
+        authorised=str(newest) if authorised else "no release",
+        live=one.champion,
+        quiet=light is Light.PASS and not moving and not promote and not one.divergences,
+        light=light,
+        line=_line(watch, live, logged, one),
+        window=None if watch is None else watch.window,
+        decisions=0 if watch is None else watch.decisions,
+        matured=0 if watch is None else watch.matured,
+        labelled=0 if watch is None else watch.labelled,
+        readings=() if watch is None else watch.readings,
+        off=() if watch is None else watch.off,
+        live_findings=live,
+        log_findings=logged,
+        rollouts=moving,
+        challenge=None if challenge is None else _challenge(challenge),
+    )
+
+
+def _light(
+    watch: ModelWatch | None,
+    live: Sequence[LiveFinding],
+    logged: Sequence[LogFinding],
+    moving: Sequence[ReviewRollout],
+) -> Light:
+    open_end = any(r.ended in _TROUBLE[:2] and not r.reconciled for r in moving)
+    if worst_of(live) is Light.FAIL or open_end or any(f.severity in ("critical", "high") for f in logged):
+        return Light.FAIL
+    if watch is None:
+        return Light.NOT_EVALUATED
+    return Light.WATCH if live or logged else Light.PASS
+
+
+def _line(watch: ModelWatch | None, live: Sequence[LiveFinding], logged: Sequence[LogFinding], one: Standing) -> str:
+    """One line; the numbers behind it are in the block."""
+    parts: list[str] = []
+    if watch is None:
+        parts.append("no monitoring run in the last seven days")
+    else:
+        lights = [reading.light for reading in watch.readings]
+        count = {light: lights.count(light) for light in Light}
+        silent = count[Light.NOT_EVALUATED]
+        parts.append(f"{watch.decisions:,} decisions".replace(",", "\u202f"))
+        parts.append(f"{count[Light.PASS]} of {len(lights)} checks pass")
+        if silent:
+            parts.append(f"{silent} not evaluated")
+        known = [r for r in watch.readings if r.check == "kpi" and r.value is not None]
+        parts += [f"{r.subject.replace('_', ' ')} {r.value:.4g}" for r in known[:2]]
+    if live:
+        parts.append(f"{len(live)} finding{'s' if len(live) > 1 else ''} in production")
+    if logged:
+        parts.append(f"{len(logged)} on the release log")
+    if one.candidate is not None:
+        parts.append(f"v{one.candidate} takes {one.share:.0%}")
+    return "; ".join(parts)
+
+
+def _logged(finding: FindingState) -> LogFinding:
+    body = finding.body
+    return LogFinding(
+        id=finding.id,
+        severity=body.severity,
+        text=body.text,
+        owner=body.owner or "",
+        due=body.due,
+        opened=iso(finding.opened),
+    )
+
+
+def _to_tell(rollout: RolloutState, since: datetime) -> bool:
+    if rollout.running:
+        return True
+    ended = parse_instant(rollout.events[-1].at)
+    return ended > since or (rollout.ended in _TROUBLE[:2] and not rollout.reconciled)
+
+
+def _rollout(state: RolloutState) -> ReviewRollout:
+    last = next((e for e in reversed(state.events) if e.type != "reconciled"), state.events[-1])
+    return ReviewRollout(
+        id=state.id,
+        champion=state.champion,
+        candidate=state.candidate,
+        stage=state.stage,
+        share=state.share,
+        started=iso(state.started),
+        ended=state.ended,
+        reason=last.reason,
+        reconciled=state.reconciled,
+    )
+
+
+def _challenge(found: ChallengeEvidence) -> ReviewChallenge:
+    return ReviewChallenge(
+        champion=found.champion,
+        challenger=found.challenger,
+        decisions=found.decisions,
+        labelled=found.labelled,
+        events=found.events,
+        auc_difference=found.auc.difference,
+        low=found.auc.low,
+        high=found.auc.high,
+        verdict=found.verdict,
+    )
+
+
+def _actions(state: RegistryState) -> tuple[ReviewAction, ...]:
+    """Actions that are not done, and those that the last review found done."""
+    done = {name for _, review in state.reviews for name in review.done}
+    newest = state.reviews[-1][1].review if state.reviews else None
+    # The first of several signatures of a review carries what it found done.
+    last = {name for _, review in state.reviews if review.review == newest for name in review.done}
+    found: dict[str, ReviewAction] = {}
+    for _, review in state.reviews:
+        for action in review.actions:
+            if action.id in done and action.id not in last:
+                continue
+            status = "done" if action.id in done else "overdue" if overdue(action.due, state.now) else "open"
+            found[action.id] = ReviewAction(
+                id=action.id,
+                review=review.review,
+                owner=action.owner,
+                due=action.due,
+                text=action.text,
+                model=action.model,
+                status=status,  # type: ignore[arg-type]
+            )
+    order = ("overdue", "open", "done")
+    return tuple(sorted(found.values(), key=lambda a: (order.index(a.status), a.due, a.id)))
+
+
+def _expiring(state: RegistryState) -> tuple[Expiring, ...]:
+    return tuple(
+        Expiring(subject=subject, owner=owner, what=what, ends=ends, lapsed=lapse(ends) <= state.now)
+        for subject, owner, what, ends in expiring(state)
+    )
+
+
+def _replayed(sources: Sources, as_of: datetime, count: int) -> ReplayedSample | None:
+    if count == 0:
+        return None
+    since, seed = iso(as_of - WEEK), int(as_of.strftime("%Y%m%d"))
+    drawn = draw(sources.ledger, count, seed, after=since, until=iso(as_of))
+    if not drawn:
+        return None
+    replayed = Replayer(sources.ledger, sources.directory, sources.state).sample(drawn)
+    return ReplayedSample(
+        drawn=len(replayed),
+        identical=sum(one.identical for one in replayed),
+        seed=seed,
+        since=since,
+        releases=tuple(sorted({str(one.release.bundle.ref) for one in replayed if one.release is not None})),
+        different=tuple(
+            (one.id, ", ".join(dict.fromkeys(d.what for d in one.differences))) for one in replayed if not one.identical
+        ),
+    )
+
+
+def _checkpoint(taken: Checkpoint) -> ReviewCheckpoint:
+    return ReviewCheckpoint(
+        digest=taken.digest, at=taken.at, chains={name: head.size for name, head in sorted(taken.chains.items())}
+    )

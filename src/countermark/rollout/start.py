@@ -1,0 +1,76 @@
+"""Starting a rollout: what may take over from what."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from countermark.config.rollout import RolloutPlan
+from countermark.errors import RolloutError
+from countermark.ledger.ledger import Ledger
+from countermark.records.release import ReleaseRef
+from countermark.registry.state import RegistryState
+from countermark.rollout.events import RolloutEvent, event_bytes
+from countermark.rollout.live import rollouts, standing
+from countermark.rollout.machine import begin, challenger_event
+
+
+def start_rollout(
+    ledger: Ledger, state: RegistryState, ref: ReleaseRef, plan: RolloutPlan, *, now: datetime, by: str
+) -> RolloutEvent:
+    """Put the start of a rollout on the ledger.
+
+    The first release of a model needs no rollout and cannot have one: it answers as soon as it is authorised.
+
+    Raises:
+        RolloutError: If the release is not authorised, answers already, or another rollout of the model runs.
+    """
+    found = next((model for model in standing(ledger, state) if model.model == ref.model), None)
+    if found is None or ref.version not in found.authorised:
+        raise RolloutError(
+            f"'{ref}' is not authorised",
+            expected="a release that was approved, published and assigned",
+            got="authorised: " + (", ".join(found.authorised) if found and found.authorised else "nothing"),
+            hint=f"countermark release assign {ref}",
+        )
+    if found.champion == ref.version:
+        raise RolloutError(f"'{ref}' answers already", hint="countermark status")
+    if found.rollout is not None and found.rollout.running:
+        raise RolloutError(
+            f"a rollout of '{ref.model}' runs",
+            got=f"{found.rollout.id} of v{found.rollout.candidate}, stage {found.rollout.stage}",
+            hint=f"countermark rollout stop {ref.model} --reason ...",
+        )
+    number = 1 + sum(1 for known in rollouts(ledger).values() if known.model == ref.model)
+    event = begin(f"{ref.model}-{number}", ref.model, found.champion, ref.version, plan, now=now, by=by)
+    ledger.append("rollout", event.rollout, event_bytes(event), event.at)
+    return event
+
+
+def answers_without_rollout(ledger: Ledger, state: RegistryState, ref: ReleaseRef) -> bool:
+    """Whether a release is its model's only authorised one and no rollout of the model was ever started.
+
+    Raises:
+        RolloutError: If the ledger holds what could not have happened.
+    """
+    found = next((model for model in standing(ledger, state) if model.model == ref.model), None)
+    return found is not None and found.authorised == (ref.version,) and found.rollout is None
+
+
+def name_challenger(
+    ledger: Ledger, state: RegistryState, ref: ReleaseRef, *, now: datetime, by: str, dismiss: bool = False
+) -> RolloutEvent:
+    """Put on the ledger that a release is, or is no longer, the standing challenger of its model.
+
+    Raises:
+        RolloutError: If the release is not authorised or answers itself.
+    """
+    found = next((model for model in standing(ledger, state) if model.model == ref.model), None)
+    if found is None or ref.version not in found.authorised or found.champion == ref.version:
+        raise RolloutError(
+            f"'{ref}' cannot be a challenger",
+            expected="an authorised release that is not the champion",
+            got="authorised: " + (", ".join(found.authorised) if found else "nothing"),
+        )
+    event = challenger_event(ref.model, found.champion, ref.version, now=now, by=by, dismiss=dismiss)
+    ledger.append("rollout", event.rollout, event_bytes(event), event.at)
+    return event

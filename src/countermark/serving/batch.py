@@ -1,0 +1,235 @@
+"""Decisions for files: the same releases, checks, records and bits as over HTTP."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from countermark.errors import FeatureStoreError, RegistryError, ScorerError, ServingError
+from countermark.features.plans import table_contract
+from countermark.features.request import RequestError
+from countermark.ledger.entry import Item
+from countermark.ledger.ledger import Ledger
+from countermark.records.clock import iso
+from countermark.records.decision import DecisionRecord, Route, Value, encode
+from countermark.records.release import ReleaseRef
+from countermark.serving.release import Ask, ServedRelease
+from countermark.serving.router import Target
+from countermark.serving.service import DecisionService, Prepared
+
+BATCH = 512
+"""Decisions of one durable transaction."""
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}").fullmatch
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?").fullmatch
+_TRUTH = {"true": True, "false": False, "1": True, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """One case of a file.
+
+    Attributes:
+        request: Values by field.
+        id: The file's own id of the case, or None.
+        entity: Whom it is about, or None.
+    """
+
+    request: Mapping[str, Any]
+    id: str | None = None
+    entity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRow:
+    """What became of one case.
+
+    Attributes:
+        row: The case.
+        record: Its decision; None if it was refused.
+        refused: Why it was refused: fields and rules, never values.
+    """
+
+    row: FileRow
+    record: DecisionRecord | None
+    refused: str = ""
+
+
+class FileScorer:
+    """Decides on the cases of a file.
+
+    With ``release`` that release decides; otherwise the routing table says who, and whoever does not answer while a
+    rollout or a parallel run is under way is recorded as a shadow, as over HTTP.
+
+    Args:
+        service: The decision service.
+        ledger: Where to record; None to record nothing.
+        model: Name of the model.
+        now: Instant of all cases.
+        release: The release, pinned.
+
+    Raises:
+        ServingError: If nothing of the model may be served.
+        RegistryError: If the pinned release is not authorised.
+    """
+
+    def __init__(
+        self,
+        service: DecisionService,
+        ledger: Ledger | None,
+        model: str,
+        now: datetime,
+        release: ReleaseRef | None = None,
+    ) -> None:
+        standing = service.catalog.standing(model)
+        if standing is None:
+            raise service.not_served(model)
+        self._service, self._ledger, self._model, self._now = service, ledger, model, now
+        self._pinned = None if release is None else _pinned(service, release)
+        first = self._pinned or standing
+        contract = table_contract(first.spec, first.spec.data.table)
+        assert contract is not None  # the release's vector builder needed it
+        self.types = {name: column.type for name, column in contract.columns.items()}
+        self.fields = first.builder.fields
+        self.entity_column = first.spec.data.entity
+
+    def check_columns(self, columns: Iterable[str], *, own: Iterable[str] = ()) -> None:
+        """Refuse columns that the model's contract does not know.
+
+        Args:
+            columns: Columns of the file.
+            own: Columns that say which case it is.
+
+        Raises:
+            ServingError: Naming them.
+        """
+        unknown = [name for name in columns if name not in self.types and name not in set(own)]
+        if unknown:
+            raise ServingError(
+                f"the file has columns that the contract of '{self._model}' does not know",
+                expected="columns among: " + ", ".join(self.types),
+                got=", ".join(f"'{name}'" for name in unknown[:20]),
+                hint="remove them, or name the column with the id of a case with --id",
+            )
+
+    def request_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields of a request among the values of a case; a field without a value is left out."""
+        return {name: values[name] for name in self.fields if values.get(name) is not None}
+
+    def typed(self, name: str, text: str) -> Value:
+        """A value of a text file as its contract types it; what does not fit stays text and is refused later."""
+        if text == "":
+            return None
+        kind = self.types.get(name)
+        if kind == "integer" and _WHOLE(text):
+            return int(text)
+        if kind == "number" and _NUMBER(text):
+            return float(text)
+        if kind == "boolean":
+            return _TRUTH.get(text.lower(), text)
+        return text
+
+    def score(self, rows: Iterable[FileRow]) -> Iterator[ScoredRow]:
+        """Decide case by case, in order; what is yielded is durable.
+
+        Raises:
+            LedgerError: If decisions cannot be recorded; those yielded before are.
+            FeatureStoreError: If the feature store does not answer.
+        """
+        stream = iter(rows)
+        while batch := list(islice(stream, BATCH)):
+            yield from self._recorded([(row, self._decided(row)) for row in batch])
+
+    def _decided(self, row: FileRow) -> Prepared | str:
+        try:
+            if self._pinned is None:
+                return self._service.prepare(
+                    self._model, row.request, channel="file", identity=row.id, entity=row.entity, now=self._now
+                )
+            return self._by(self._pinned, row)
+        except RequestError as error:
+            return "; ".join(f"{problem.field}: {problem.rule}" for problem in error.problems)
+        except ScorerError as error:
+            return error.what
+
+    def _by(self, release: ServedRelease, row: FileRow) -> Prepared:
+        start = time.perf_counter_ns()
+        ask = Ask(
+            id=row.id if row.id is not None else uuid4().hex,
+            at=iso(self._now),
+            now=self._now,
+            channel="file",
+            entity=release.entity(row.request, row.entity),
+            request=row.request,
+            route=Route(arm="champion"),
+        )
+        record = release.decide(ask, self._service.store)
+        micros = (time.perf_counter_ns() - start) // 1000
+        payload = encode(msgspec.structs.replace(record, latency_us=micros))
+        return Prepared(record, payload, Target(release, ask.route, ()), ask)
+
+    def _recorded(self, batch: list[tuple[FileRow, Prepared | str]]) -> list[ScoredRow]:
+        made = [found for _, found in batch if isinstance(found, Prepared)]
+        stored: dict[int, DecisionRecord] = {}
+        if self._ledger is not None and made:
+            items: list[Item] = [("decision", p.record.id, p.payload, p.record.at) for p in made]
+            refs = self._ledger.append_many(items)
+            shadows: list[Item] = []
+            for prepared, ref in zip(made, refs, strict=True):
+                if ref.repeated:
+                    known = self._service.stored(prepared.record.id)
+                    assert known is not None  # the ledger has just named it
+                    stored[id(prepared)] = known
+                    continue
+                shadows += [
+                    (
+                        "shadow",
+                        prepared.ask.id,
+                        self._service.shadow_payload(prepared.ask, release, planned),
+                        prepared.ask.at,
+                    )
+                    for release, planned in prepared.target.shadows
+                ]
+            self._ledger.append_many(shadows)
+        return [_scored(row, found, stored.get(id(found))) for row, found in batch]
+
+
+def _scored(row: FileRow, found: Prepared | str, known: DecisionRecord | None) -> ScoredRow:
+    if isinstance(found, str):
+        return ScoredRow(row, None, found)
+    if known is None:
+        return ScoredRow(row, found.record)
+    if (known.model, known.request) != (found.record.model, found.record.request):
+        return ScoredRow(row, None, "id: used for another request")
+    return ScoredRow(row, known)
+
+
+def _pinned(service: DecisionService, release: ReleaseRef) -> ServedRelease:
+    versions = service.catalog.models.get(release.model, {})
+    if release.version not in versions:
+        why = [refusal.reason for refusal in service.catalog.refused if refusal.release == str(release)]
+        raise RegistryError(
+            f"'{release}' may not be served",
+            expected="one of: " + ", ".join(str(known.ref) for known in versions.values()),
+            got=why[0].splitlines()[0] if why else "no authorisation",
+        )
+    return versions[release.version]
+
+
+def store_of(service: DecisionService, model: str) -> None:
+    """Refuse a model that reads feature views where there is no store, before a file is begun.
+
+    Raises:
+        FeatureStoreError: If it does.
+    """
+    standing = service.catalog.standing(model)
+    if standing is not None and standing.builder.plans and service.store is None:
+        raise FeatureStoreError(f"model '{model}' reads feature views", hint="name the store with --features URL")

@@ -1,0 +1,358 @@
+"""The decision service without its transport: what HTTP, files and the simulator all call."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from countermark.errors import CountermarkError, FeatureStoreError, LedgerError, ServingError
+from countermark.features.definitions import ViewPlan
+from countermark.features.online import OnlineStore
+from countermark.ledger.entry import Entry
+from countermark.ledger.ledger import Ledger
+from countermark.records.clock import Clock, iso
+from countermark.records.decision import DecisionRecord, EventRecord, ImportedDecision, Route, Value, decode, encode
+from countermark.records.routing import RoutingTable
+from countermark.registry.directory import ServingDirectory
+from countermark.serving.catalog import Catalog, Refusal, load_catalog
+from countermark.serving.release import Ask, ServedRelease
+from countermark.serving.router import NO_TABLE, Target, read_table, route
+
+
+class NotServedError(ServingError):
+    """No release of the model may answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A decision that is made and not yet durable.
+
+    Attributes:
+        record: The record.
+        payload: Its bytes, to be appended under kind ``decision`` and key ``record.id``.
+        target: Who answered and who is scored in shadow.
+        ask: What was asked.
+    """
+
+    record: DecisionRecord
+    payload: bytes
+    target: Target
+    ask: Ask
+
+
+class DecisionService:
+    """Routes, scores and records decisions of the releases that may be served.
+
+    Args:
+        directory: The serving directory.
+        ledger: Where decisions are recorded; also read for the routing table. None where nothing is recorded.
+        store: The online feature store; None where no model reads a view.
+        clock: Where time comes from.
+        environment: Environment whose authorisations count.
+        told: Called with each refusal when the catalog changes, for the log.
+
+    Raises:
+        RegistryError: If the signed log cannot be verified.
+    """
+
+    def __init__(
+        self,
+        directory: ServingDirectory,
+        ledger: Ledger | None,
+        store: OnlineStore | None,
+        clock: Clock,
+        *,
+        environment: str = "prod",
+        told: Callable[[Refusal], None] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.store = store
+        self._directory = directory
+        self._ledger = ledger
+        self._environment = environment
+        self._told = told
+        self._refused: frozenset[tuple[str, str]] = frozenset()
+        self._stamp: tuple[int, int] | None = None
+        self.table: RoutingTable = NO_TABLE
+        self.catalog: Catalog = Catalog({}, (), -1, None)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again at the signed log and the routing table; cheap when neither has changed.
+
+        Raises:
+            RegistryError: If the log was replaced by one that cannot be verified; what was served goes on.
+            LedgerError: If the ledger cannot be read.
+        """
+        now = self.clock.now()
+        stamp = self._stamp_of()
+        lapsed = self.catalog.until is not None and now >= self.catalog.until
+        if stamp != self._stamp or lapsed:
+            self.catalog = load_catalog(self._directory, now, environment=self._environment, earlier=self.catalog)
+            self._stamp = stamp
+            self._tell()
+        if self._ledger is not None:
+            self.table = read_table(self._ledger)
+
+    def _stamp_of(self) -> tuple[int, int] | None:
+        try:
+            return self._directory.stamp()
+        except OSError:
+            return None
+
+    def _tell(self) -> None:
+        found = frozenset((refusal.release, refusal.reason) for refusal in self.catalog.refused)
+        if self._told is not None:
+            for refusal in self.catalog.refused:
+                if (refusal.release, refusal.reason) not in self._refused:
+                    self._told(refusal)
+        self._refused = found
+
+    def prepare(
+        self,
+        model: str,
+        request: Mapping[str, Value],
+        *,
+        channel: str = "http",
+        identity: str | None = None,
+        entity: str | None = None,
+        now: datetime | None = None,
+    ) -> Prepared:
+        """Decide on a request; the decision holds only once its payload is durable on the ledger.
+
+        Args:
+            model: Name of the model.
+            request: Fields of the request.
+            channel: ``http``, ``file``, ``simulation``.
+            identity: The caller's own id for the decision, for a repeat that must not decide twice.
+            entity: Whom it is about, for a model whose requests do not say.
+            now: Instant of the request; the clock's present otherwise.
+
+        Raises:
+            NotServedError: If no release of the model may answer.
+            RequestError: If a field breaks its contract.
+            FeatureStoreError: If features cannot be read.
+            ScorerError: If the vector holds what the scorer refuses.
+        """
+        instant = self.clock.now() if now is None else now
+        key = identity if identity is not None else uuid4().hex
+        standing = self.catalog.standing(model)
+        if standing is None:
+            raise self.not_served(model)
+        about = standing.entity(request, entity)
+        target = route(self.catalog, self.table, model, about if about is not None else key)
+        if target is None:
+            raise self.not_served(model)
+        ask = Ask(
+            id=key,
+            at=iso(instant),
+            now=instant,
+            channel=channel,
+            entity=about,
+            request=request,
+            route=target.route,
+        )
+        start = time.perf_counter_ns()
+        try:
+            record = target.release.decide(ask, self.store)
+        except CountermarkError as error:
+            return self._fall_back(target, ask, error)
+        micros = (time.perf_counter_ns() - start) // 1000
+        return Prepared(record, encode(msgspec.structs.replace(record, latency_us=micros)), target, ask)
+
+    def _fall_back(self, target: Target, ask: Ask, error: CountermarkError) -> Prepared:
+        """Where the candidate fails, the champion answers, and the failure is scored as the candidate's shadow.
+
+        Raises:
+            CountermarkError: The candidate's error if nothing else may answer; the champion's if it fails too.
+        """
+        champion = [(release, planned) for release, planned in target.shadows if planned.arm == "champion"]
+        if target.route.arm != "candidate" or not champion:
+            raise error
+        release, planned = champion[0]
+        others = tuple(shadow for shadow in target.shadows if shadow[1].arm != "champion")
+        turned = Target(release, planned, ((target.release, target.route), *others))
+        asked = Ask(ask.id, ask.at, ask.now, ask.channel, ask.entity, ask.request, planned)
+        record = release.decide(asked, self.store)
+        return Prepared(record, encode(record), turned, asked)
+
+    def not_served(self, model: str) -> NotServedError:
+        """The error that says why a model is not served."""
+        refused = [refusal for refusal in self.catalog.refused if refusal.release.partition("@")[0] == model]
+        return NotServedError(
+            f"model '{model}' is not served",
+            expected="one of: " + (", ".join(sorted(self.catalog.models)) or "no model is authorised"),
+            got=refused[0].reason.splitlines()[0] if refused else "no release of it is authorised",
+            hint="countermark status",
+        )
+
+    def views_of(self, table: str, event: Mapping[str, Any]) -> tuple[ViewPlan, ...]:
+        """Feature views that an event feeds: of every release that may be served, each version of a view once.
+
+        Raises:
+            RequestError: If a column is unknown, of the wrong type or outside its contract.
+            FeatureStoreError: If no view reads the table, or the event feeds none.
+        """
+        found: dict[tuple[str, str], ViewPlan] = {}
+        refused: FeatureStoreError | None = None
+        for versions in self.catalog.models.values():
+            for release in versions.values():
+                try:
+                    plans = release.intake.plans_for(table, event)
+                except FeatureStoreError as error:
+                    refused = error
+                    continue
+                found |= {(plan.name, plan.version): plan for plan in plans}
+        if not found:
+            raise refused or FeatureStoreError("no release that may be served reads feature views")
+        return tuple(found.values())
+
+    def ingest(self, views: tuple[ViewPlan, ...], event: Mapping[str, Any], known_at: datetime) -> None:
+        """Give an event to the online store.
+
+        Raises:
+            FeatureStoreError: If there is no store, or it does not answer.
+        """
+        if self.store is None:
+            raise FeatureStoreError("there is no feature store", hint="start the service with --features URL")
+        for plan in views:
+            self.store.ingest(plan, event, known_at)
+
+    def _entries(self, kind: str, key: str) -> list[Entry]:
+        return [] if self._ledger is None else self._ledger.get(kind, key)
+
+    def stored(self, identity: str) -> DecisionRecord | None:
+        """A decision of the ledger.
+
+        Raises:
+            LedgerError: If the ledger cannot be read or the entry was changed.
+        """
+        found = self._entries("decision", identity)
+        return decode(found[0].payload, DecisionRecord) if found else None
+
+    def model_of(self, identity: str) -> str | None:
+        """Model of a decision that was made here or imported; None if the ledger has none of this id.
+
+        Raises:
+            LedgerError: If the ledger cannot be read or the entry was changed.
+        """
+        decided = self.stored(identity)
+        if decided is not None:
+            return decided.model
+        found = self._entries("import", identity)
+        return decode(found[0].payload, ImportedDecision).model if found else None
+
+    def recorded_event(self, identity: str) -> EventRecord | None:
+        """An event of the ledger.
+
+        Raises:
+            LedgerError: If the ledger cannot be read or the entry was changed.
+        """
+        found = self._entries("event", identity)
+        return decode(found[0].payload, EventRecord) if found else None
+
+    def shadow_payload(self, ask: Ask, release: ServedRelease, planned: Route) -> bytes:
+        """Score a request with a release that does not answer it; an error becomes part of the record."""
+        start = time.perf_counter_ns()
+        asked = msgspec.structs.replace(planned)
+        shadowed = Ask(ask.id, ask.at, ask.now, ask.channel, ask.entity, ask.request, asked)
+        try:
+            record = release.decide(shadowed, self.store)
+        except CountermarkError as error:
+            record = _failed(shadowed, release, error)
+        micros = (time.perf_counter_ns() - start) // 1000
+        return encode(msgspec.structs.replace(record, latency_us=micros))
+
+
+def _failed(ask: Ask, release: ServedRelease, error: CountermarkError) -> DecisionRecord:
+    return DecisionRecord(
+        id=ask.id,
+        at=ask.at,
+        channel=ask.channel,
+        model=release.ref.model,
+        entity=ask.entity,
+        request=dict(ask.request),
+        features={},
+        views=(),
+        release=release.binding,
+        digests=release.digests,
+        margin="",
+        p="",
+        grade=None,
+        decision="",
+        reasons=(),
+        route=ask.route,
+        error=f"{type(error).__name__}: {error.what}",
+    )
+
+
+class ShadowScorer:
+    """Scores shadows off the caller's path: one thread and a bounded queue; the surplus is counted.
+
+    Args:
+        service: The service.
+        append: Stores entries ``(kind, key, payload, at)``.
+        most_waiting: Requests that may wait.
+    """
+
+    def __init__(
+        self,
+        service: DecisionService,
+        append: Callable[[list[tuple[str, str, bytes, str]]], Any],
+        *,
+        most_waiting: int = 4096,
+    ) -> None:
+        self.dropped = 0
+        self.scored = 0
+        self.failed = 0
+        self._service = service
+        self._append = append
+        self._waiting: queue.Queue[Prepared | None] = queue.Queue(most_waiting)
+        self._thread = threading.Thread(target=self._run, name="shadows", daemon=True)
+        self._thread.start()
+
+    def submit(self, prepared: Prepared) -> None:
+        """Hand in a decision whose target has shadows; never waits."""
+        if not prepared.target.shadows:
+            return
+        try:
+            self._waiting.put_nowait(prepared)
+        except queue.Full:
+            self.dropped += len(prepared.target.shadows)
+
+    def _run(self) -> None:
+        while (prepared := self._waiting.get()) is not None:
+            batch = [prepared]
+            while len(batch) < 64 and not self._waiting.empty():
+                more = self._waiting.get()
+                if more is None:
+                    self._waiting.put(None)
+                    break
+                batch.append(more)
+            self._score(batch)
+
+    def _score(self, batch: list[Prepared]) -> None:
+        entries = [
+            ("shadow", item.ask.id, self._service.shadow_payload(item.ask, release, planned), item.ask.at)
+            for item in batch
+            for release, planned in item.target.shadows
+        ]
+        try:
+            self._append(entries)
+        except LedgerError:
+            self.failed += len(entries)
+        else:
+            self.scored += len(entries)
+
+    def close(self) -> None:
+        """Score what waits, then end."""
+        self._waiting.put(None)
+        self._thread.join()

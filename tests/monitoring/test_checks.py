@@ -1,0 +1,365 @@
+"""Every check: a clean month passes, a planted fault is seen, thin evidence says that it is thin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from countermark.errors import MonitoringError
+from countermark.metrics.discrimination import auc
+from countermark.monitoring.run import run_monitor
+from countermark.records.decision import DecisionRecord
+from countermark.records.lights import Light
+from tests.monitoring.productions import AS_OF, LIMITS, World, bound, kpi, only, plan, profile, release
+
+Rng = np.random.Generator
+
+
+def features(record: DecisionRecord, **changes: Any) -> DecisionRecord:
+    return msgspec.structs.replace(record, features={**record.features, **changes})
+
+
+def some(share: float, how: Any) -> Any:
+    """The change for a share of decisions, and none for the others."""
+    return lambda record, rng: how(record, rng) if rng.random() < share else record
+
+
+def expired(record: DecisionRecord, _: Rng) -> DecisionRecord:
+    return msgspec.structs.replace(record, views=(msgspec.structs.replace(record.views[0], expired=("x",)),))
+
+
+# Check, subject, and the fault that turns it.
+FAULTS: dict[str, tuple[str, Any]] = {
+    "missing_shift": ("x", some(0.3, lambda r, _: features(r, x=None))),
+    "unseen_share": ("region", some(0.05, lambda r, _: features(r, region="moon"))),
+    "expired_share": ("all", some(0.3, expired)),
+    "feature_psi": ("x", lambda r, _: features(r, x=None if r.features["x"] is None else float(r.features["x"]) + 1.0)),
+    "score_psi": ("score", lambda r, _: msgspec.structs.replace(r, p=(r.probability**2).hex())),
+    "decision_shift": ("all", some(0.3, lambda r, _: msgspec.structs.replace(r, decision="decline"))),
+}
+
+
+@pytest.mark.parametrize("check", FAULTS)
+def test_a_planted_fault_is_seen_and_a_clean_month_passes(world: World, check: str) -> None:
+    subject, fault = FAULTS[check]
+    world.decide(2500)
+    clean = world.read(only(check))
+    assert {reading.light for reading in clean.values()} == {Light.PASS}
+    world.decide(2500, change=fault, seed=3)
+    found = world.read(only(check))
+    assert found[subject].light in (Light.WATCH, Light.FAIL)
+    assert found[subject].n == 5000
+    others = {reading.light for name, reading in found.items() if name != subject}
+    assert others <= {Light.PASS}, "the fault is told of its own subject alone"
+
+
+def test_a_clean_month_passes_every_check(world: World) -> None:
+    world.decide(2500, labels=0)
+    world.decide(2500, ago=45, seed=5, labels=2500)
+    run = world.run(plan(), groups=world.groups)
+    assert {(r.check, r.subject, r.light) for r in run.watch.readings if r.light is not Light.PASS} == set()
+    assert {r.check for r in run.watch.readings} == set(LIMITS)
+    assert run.findings == ()
+    assert run.watch.off == ()
+    assert (run.watch.decisions, run.watch.matured, run.watch.labelled) == (2500, 2500, 2500)
+
+
+def test_a_check_without_a_limit_is_off_and_named(world: World) -> None:
+    world.decide(200)
+    watch = world.run(only("auc")).watch
+    assert {r.check for r in watch.readings} == {"auc"}
+    assert set(watch.off) == set(LIMITS) - {"auc"}
+
+
+@pytest.mark.parametrize(("n", "light"), [(1200, Light.PASS), (600, Light.WATCH), (90, Light.FAIL), (0, Light.FAIL)])
+def test_volume_is_decisions_a_day(world: World, n: int, light: Light) -> None:
+    world.decide(n)
+    reading = world.read(only("daily_volume"))["all"]
+    assert reading.value == pytest.approx(n / 30)
+    assert reading.light is light
+
+
+def test_figures_are_those_of_the_counts(world: World) -> None:
+    made = world.decide(1000, change=some(0.3, lambda r, _: features(r, x=None)))
+    missing = sum(r.features["x"] is None for r in made) / 1000
+    then = profile().numeric["x"].missing / 20_000
+    reading = world.read(only("missing_shift"))["x"]
+    assert reading.value == pytest.approx(missing - then, rel=1e-8)
+    assert reading.reference == pytest.approx(then, rel=1e-8)
+    good = sum(r.decision == "approve" for r in made) / 1000
+    shift = world.read(only("decision_shift"))["all"]
+    assert shift.value == pytest.approx(abs(good - profile().favourable / 20_000), rel=1e-8)
+
+
+# --- thin evidence
+
+
+@pytest.mark.parametrize("check", sorted(FAULTS))
+def test_too_few_rows_are_not_evaluated(world: World, check: str) -> None:
+    world.decide(60, change=FAULTS[check][1])
+    for reading in world.read(only(check)).values():
+        assert (reading.light, reading.reason) == (
+            Light.NOT_EVALUATED,
+            "60 decisions in the window, 100 are needed",
+        )
+
+
+def test_an_empty_window_is_not_evaluated(world: World) -> None:
+    found = world.run(plan()).watch.readings
+    assert {r.light for r in found if r.check != "daily_volume"} == {Light.NOT_EVALUATED}
+    assert all(r.reason for r in found if r.check != "daily_volume")
+
+
+def test_drift_within_sampling_noise_is_not_judged(world: World) -> None:
+    world.decide(150, change=FAULTS["feature_psi"][1])
+    reading = world.read(only("feature_psi"))["x"]
+    assert reading.light is Light.NOT_EVALUATED
+    assert "sampling noise alone gives a PSI of" in (reading.reason or "")
+    assert reading.value is not None
+    assert reading.value > 0.25
+
+
+def test_a_shift_that_chance_explains_is_not_judged(world: World) -> None:
+    """Beyond its limit on 120 rows, and nothing but luck: told, and no finding."""
+    world.decide(120, seed=6)
+    limit = {"kind": "upper", "watch": 0.001, "fail": 0.002, "source": "t"}
+    reading = world.read(plan(limits={"decision_shift": limit}))["all"]
+    assert reading.value is not None
+    assert reading.value > 0.002
+    assert reading.light is Light.NOT_EVALUATED
+    assert "by chance with probability" in (reading.reason or "")
+
+
+def test_drifts_are_screened_together(world: World) -> None:
+    """One input is enough to be seen among two, and not among many: the q-value grows with their number."""
+    x = profile().numeric["x"]
+    many = {f"x{k:02d}": x for k in range(400)}
+    declared = {"missing_shift": {"kind": "upper", "watch": 0.001, "fail": 0.005, "source": "t"}}
+    fault = some(0.02, lambda r, _: features(r, x=None))
+    world.decide(
+        1500,
+        change=lambda r, rng: features(fault(r, rng), **dict.fromkeys(many, r.features["x"])),
+    )
+    alone = world.read(plan(limits=declared))["x"]
+    assert alone.light in (Light.WATCH, Light.FAIL)
+    world.releases["1.0.0"] = release(profile=profile(numeric={"x": x, **many}))
+    crowded = world.read(plan(limits=declared))["x"]
+    assert (crowded.value, crowded.light) == (alone.value, Light.NOT_EVALUATED)
+
+
+# --- performance
+
+
+def test_performance_of_matured_labels(world: World) -> None:
+    made = world.decide(2000, ago=45, labels=2000)
+    reading = world.read(only("auc"))["score"]
+    production = {o.key: o for o in world.ledger.read(["outcome"])}
+    y = np.array([msgspec.json.decode(production[r.id].payload)["value"] for r in made])
+    expected = auc(y.astype(np.int64), np.array([r.probability for r in made]))
+    assert reading.value == pytest.approx(expected.value, rel=1e-8)
+    assert expected.interval is not None
+    assert (reading.low, reading.high) == pytest.approx(expected.interval, rel=1e-8)
+    assert (reading.n, reading.reference) == (2000, 0.77)
+
+
+def shuffled(record: DecisionRecord, rng: Rng) -> DecisionRecord:
+    return msgspec.structs.replace(record, p=float(rng.random()).hex())
+
+
+@pytest.mark.parametrize("check", ["auc", "auc_drop"])
+def test_a_score_that_no_longer_ranks_is_seen(world: World, check: str) -> None:
+    world.decide(1500, ago=45, labels=1500, change=shuffled)
+    assert world.light(only(check), "score") is Light.FAIL
+
+
+def test_a_level_that_is_too_low_is_seen(world: World) -> None:
+    world.decide(1500, ago=45, labels=1500, change=lambda r, _: msgspec.structs.replace(r, p=(r.probability / 2).hex()))
+    assert world.light(only("calibration")) is Light.FAIL
+
+
+def upside_down(record: DecisionRecord, _: Rng) -> DecisionRecord:
+    return msgspec.structs.replace(record, p=((1.0 - record.probability) / 10).hex())
+
+
+@pytest.mark.parametrize(("check", "subject"), [("auc", "score"), ("auc_drop", "score"), ("calibration", "all")])
+def test_immature_labels_do_not_count(world: World, check: str, subject: str) -> None:
+    """Early labels of a broken score: defaults come first, and would paint any picture."""
+    world.decide(1500, ago=45, labels=1500)
+    before = world.read(only(check))[subject]
+    assert before.light is Light.PASS
+    world.decide(1500, ago=29.9, labels=1500, change=upside_down, seed=9)
+    assert world.read(only(check))[subject] == before
+    later = world.run(only(check), days=0.2).watch.readings[0]
+    assert (later.n, later.light) == (3000, Light.FAIL), "a few hours later they have matured"
+
+
+def test_decisions_before_the_performance_window_do_not_count(world: World) -> None:
+    world.decide(500, ago=90.5, labels=500)
+    assert world.run(only("auc")).watch.matured == 0
+    assert world.run(plan(limits=only("auc").limits, performance_days=61)).watch.matured == 500
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [(0, "no matured label: 300 decisions are old enough and have none"), (12, "events and")],
+)
+def test_too_few_labels_are_not_evaluated(world: World, labels: int, reason: str) -> None:
+    world.decide(300, ago=45, labels=labels)
+    for check, subject in (("auc", "score"), ("auc_drop", "score"), ("calibration", "all")):
+        reading = world.read(only(check))[subject]
+        assert reading.light is Light.NOT_EVALUATED
+        assert reason in (reading.reason or "")
+
+
+def test_amounts_have_no_performance_of_events(world: World) -> None:
+    world.releases["1.0.0"] = release(profile=profile(events=None, performance={}))
+    made = world.decide(300, ago=45)
+    for one in made:
+        world.told(one.id, 0.4, ago=10)
+    for check in ("auc", "auc_drop", "calibration"):
+        (reading,) = world.run(only(check)).watch.readings
+        assert (reading.light, reading.reason) == (
+            Light.NOT_EVALUATED,
+            "the outcome is an amount, and this check is about events",
+        )
+
+
+def test_an_outcome_that_is_no_event_and_no_non_event_is_told(world: World) -> None:
+    made = world.decide(500, ago=45, labels=500)
+    world.told(made[0].id, 2.0, ago=1)
+    reading = world.read(only("auc"))["score"]
+    assert (reading.light, reading.reason) == (Light.NOT_EVALUATED, "1 of 500 outcomes are neither 0 nor 1")
+
+
+def test_without_an_auc_at_validation_there_is_no_drop(world: World) -> None:
+    world.releases["1.0.0"] = release(profile=profile(performance={}))
+    world.decide(1000, ago=45, labels=1000)
+    reading = world.read(only("auc_drop"))["score"]
+    assert (reading.light, reading.reason) == (Light.NOT_EVALUATED, "the validation has no AUC to compare with")
+
+
+# --- fairness
+
+
+def against_women(world: World, share: float) -> Any:
+    def change(record: DecisionRecord, rng: Rng) -> DecisionRecord:
+        odd = int(record.id[1:]) % 2 == 0  # every second decision is about a woman
+        return msgspec.structs.replace(record, decision="decline") if odd and rng.random() < share else record
+
+    return change
+
+
+def test_a_group_that_is_declined_more_is_seen(world: World) -> None:
+    made = world.decide(2000, change=against_women(world, 0.5))
+    reading = world.read(only("adverse_impact"), groups=world.groups)["sex=f"]
+    rate = {
+        sex: np.mean([r.decision == "approve" for r in made if world.groups[r.entity or ""]["sex"] == sex])
+        for sex in "fm"
+    }
+    assert reading.light is Light.FAIL
+    assert reading.value == pytest.approx(rate["f"] / rate["m"], rel=1e-8)
+    assert reading.reference == pytest.approx(rate["m"], rel=1e-8)
+
+
+def test_groups_that_are_not_at_hand_are_said(world: World) -> None:
+    world.decide(2000, change=against_women(world, 0.5))
+    (reading,) = world.read(only("adverse_impact")).values()
+    assert (reading.subject, reading.light) == ("sex", Light.NOT_EVALUATED)
+    assert reading.reason == "protected groups are kept apart and were not given to this run"
+
+
+def test_groups_of_other_entities_are_no_evidence(world: World) -> None:
+    world.decide(2000, change=against_women(world, 0.5))
+    (reading,) = world.read(only("adverse_impact"), groups={"somebody": {"sex": "f"}}).values()
+    assert (reading.subject, reading.light) == ("sex=f", Light.NOT_EVALUATED)
+    assert reading.reason == "0 decisions in the group and 0 in its reference, 30 are needed"
+
+
+def test_an_attribute_without_another_group_is_said(world: World) -> None:
+    world.releases["1.0.0"] = release(profile=profile(groups={}))
+    made = world.decide(200)
+    (reading,) = world.read(only("adverse_impact"), groups={r.entity: {"sex": "m"} for r in made}).values()
+    assert reading.reason == "no decision is about an entity of another group than 'm'"
+
+
+def test_a_release_without_protected_attributes_or_policy_says_so(world: World) -> None:
+    world.decide(200)
+    world.releases["1.0.0"] = release(reference_group={})
+    (reading,) = world.read(only("adverse_impact"), groups={}).values()
+    assert reading.reason == "the release declares no protected attribute"
+    world.releases["1.0.0"] = release(favourable=None)
+    for check in ("adverse_impact", "decision_shift"):
+        (reading,) = world.read(only(check), groups={}).values()
+        assert reading.reason == "the model has no decision policy"
+
+
+# --- KPIs
+
+
+def rate_of(records: list[DecisionRecord]) -> float:
+    return sum(r.decision == "approve" for r in records) / len(records)
+
+
+def test_every_measure_of_a_kpi(world: World) -> None:
+    made = world.decide(1000)
+    old = world.decide(800, ago=45, seed=5, labels=600)
+    world.overrides(made[:20])
+    world.overrides(old[:99])
+    truth = [msgspec.json.decode(e.payload)["value"] for e in world.ledger.read(["outcome"])]
+    expected = {
+        "favourable_rate": rate_of(made),
+        "outcome_rate": sum(truth) / 600,
+        "mean_score": float(np.mean([r.probability for r in made])),
+        "override_rate": 0.02,
+        "decisions_per_day": 1000 / 30,
+    }
+    for measure, value in expected.items():
+        inside = {"kind": "band", "inner": [0, 1000], "outer": [0, 1000], "source": "t"}
+        outside = {"kind": "upper", "watch": value / 3, "fail": value / 2, "source": "t"}
+        reading = world.read(kpi(measure, inside))["figure"]
+        assert reading.value == pytest.approx(value, rel=1e-8)
+        assert (reading.light, reading.owner) == (Light.PASS, "Karl")
+        assert world.light(kpi(measure, outside), "figure") is Light.FAIL
+
+
+def test_a_thin_kpi_is_not_evaluated(world: World) -> None:
+    world.decide(50)
+    world.decide(50, ago=45, labels=50)
+    limit = {"kind": "upper", "watch": 0.0, "fail": 0.0, "source": "t"}
+    for measure in ("favourable_rate", "mean_score", "override_rate"):
+        assert "50 decisions in the window" in (world.read(kpi(measure, limit))["figure"].reason or "")
+    reading = world.read(kpi("outcome_rate", limit))["figure"]
+    assert reading.reason == "50 matured labels, 100 are needed"
+    assert world.light(kpi("decisions_per_day", limit), "figure") is Light.FAIL
+
+
+# --- releases
+
+
+def test_a_window_of_two_releases_is_compared_with_the_one_that_decided_most(world: World) -> None:
+    """What another release decided, on inputs of its own, is no drift of this one."""
+    world.releases["2.0.0"] = release()
+    world.decide(2500)
+    world.decide(1500, seed=6, change=lambda r, _: bound(features(r, x=99.0, region=None), "2.0.0"))
+    watch = world.run(only("feature_psi")).watch
+    assert (watch.release, watch.decisions) == ("1.0.0", 4000)
+    assert {(r.n, r.light) for r in watch.readings} == {(2500, Light.PASS)}
+    assert world.read(only("daily_volume"))["all"].n == 4000
+
+
+def test_decisions_of_a_release_that_is_gone_are_not_compared(world: World) -> None:
+    world.decide(500, change=lambda r, _: bound(r, "0.9.0"))
+    watch = world.run(plan()).watch
+    assert watch.release == "1.0.0"
+    reading = next(r for r in watch.readings if r.check == "score_psi")
+    assert reading.reason == "0 decisions of release 1.0.0 in the window, 100 are needed"
+
+
+def test_a_model_without_plan_or_release_is_refused(world: World) -> None:
+    with pytest.raises(MonitoringError, match="has no monitoring plan"):
+        run_monitor(world.ledger, {}, {}, AS_OF, models=frozenset({"m"}))
+    with pytest.raises(MonitoringError, match="no release of 'm'"):
+        run_monitor(world.ledger, {}, {"m": plan()}, AS_OF)

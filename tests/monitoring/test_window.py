@@ -1,0 +1,137 @@
+"""What the ledger said at an instant: nothing learned later, and the last word where there were several."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from countermark.monitoring.window import read_production
+from countermark.records.clock import iso
+from tests.monitoring.productions import AS_OF, World, bound, record
+
+
+def outcomes(world: World, days: float = 0.0) -> dict[str, float]:
+    production = read_production(world.ledger, AS_OF + timedelta(days=days))["m"]
+    return {key: found.value for key, found in production.outcomes.items()}
+
+
+def test_what_was_learned_later_does_not_count(world: World) -> None:
+    one, two = world.decide(2, ago=60)
+    world.told(one.id, 1, ago=10)
+    world.told(two.id, 1, ago=-1)
+    assert outcomes(world) == {one.id: 1}
+    assert outcomes(world, days=2) == {one.id: 1, two.id: 1}
+    assert outcomes(world, days=-11) == {}
+
+
+def test_an_outcome_counts_from_when_the_bank_learned_of_it(world: World) -> None:
+    """Its place on the ledger may be earlier than what it says of itself; the later of the two holds."""
+    (one,) = world.decide(1, ago=60)
+    world.told(one.id, 1, ago=10, known_at=iso(AS_OF + timedelta(days=3)))
+    assert outcomes(world) == {}
+    assert outcomes(world, days=4) == {one.id: 1}
+
+
+def test_the_last_word_holds(world: World) -> None:
+    (one,) = world.decide(1, ago=60)
+    world.told(one.id, 1, ago=20)
+    world.told(one.id, 0, ago=10)
+    assert outcomes(world) == {one.id: 0}
+    assert outcomes(world, days=-15) == {one.id: 1}
+
+
+def test_the_last_word_is_the_one_learned_last_and_not_the_one_written_last(world: World) -> None:
+    (one,) = world.decide(1, ago=60)
+    world.told(one.id, 0, ago=10)
+    world.told(one.id, 1, ago=9, known_at=iso(AS_OF - timedelta(days=20)))
+    assert outcomes(world) == {one.id: 0}
+
+
+def test_instants_are_compared_as_instants(world: World) -> None:
+    (one,) = world.decide(1, ago=60)
+    world.told(one.id, 1, ago=1, known_at="2026-06-01T01:30:00+02:00")
+    assert outcomes(world) == {one.id: 1}, "half past eleven of the day before, in UTC"
+
+
+def test_an_unresolved_outcome_is_no_label(world: World) -> None:
+    one, two = world.decide(2, ago=60)
+    world.told(one.id, 1, ago=20, final=False)
+    world.told(two.id, 1, ago=20)
+    world.told(two.id, 0, ago=10, final=False)
+    assert outcomes(world) == {two.id: 1}
+
+
+def test_an_outcome_of_another_model_is_none_of_this_one(world: World) -> None:
+    (one,) = world.decide(1, ago=60)
+    world.told(one.id, 1, ago=20, model="other")
+    assert outcomes(world) == {}
+
+
+def test_an_outcome_by_entity_belongs_to_its_only_decision_before_it(world: World) -> None:
+    one, two, three = world.decide(3, ago=60)
+    again = record("again", iso(AS_OF - timedelta(days=50)), 0.1, entity=two.entity)
+    world.put("decision", again.id, again, again.at)
+    for entity in (one.entity, two.entity, "a stranger"):
+        world.told(None, 1, ago=20, entity=entity)
+    # Seen before the decision was made: about something else.
+    world.told(None, 1, ago=20, entity=three.entity, observed_at=iso(AS_OF - timedelta(days=70)))
+    assert outcomes(world) == {one.id: 1}
+
+
+def test_an_outcome_of_the_decision_says_more_than_one_of_the_entity(world: World) -> None:
+    (one,) = world.decide(1, ago=60)
+    world.told(one.id, 0, ago=20)
+    world.told(None, 1, ago=10, entity=one.entity)
+    assert outcomes(world) == {one.id: 0}
+
+
+def test_an_entity_that_is_named_like_a_decision_is_no_decision(world: World) -> None:
+    (one,) = world.decide(1, ago=60)
+    world.told(None, 1, ago=20, entity=one.id)
+    assert outcomes(world) == {}
+
+
+def test_decisions_shadows_and_overrides_up_to_the_instant(world: World) -> None:
+    early, late = world.decide(1, ago=5) + world.decide(1, ago=-5)
+    world.put("shadow", early.id, bound(early, "2.0.0"), early.at)
+    world.overrides([early, late])
+    production = read_production(world.ledger, AS_OF)["m"]
+    assert [r.id for r in production.decisions] == [early.id]
+    assert [s.release.version for s in production.shadows[early.id]] == ["2.0.0"]
+    assert production.overridden == {early.id}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(
+    ages=st.lists(st.integers(0, 90), min_size=1, max_size=8), days=st.integers(1, 60), until_days=st.integers(0, 40)
+)
+def test_a_window_holds_its_end_and_not_its_beginning(
+    world: World, ages: list[int], days: int, until_days: int
+) -> None:
+    at = [iso(AS_OF - timedelta(days=age)) for age in ages]
+    made = tuple(record(f"r{k}", when, 0.1) for k, when in enumerate(at))
+    world.decide(1)
+    production = read_production(world.ledger, AS_OF)["m"]
+    production = type(production)("m", made, {}, {}, frozenset(), AS_OF)
+    found = production.between(days, until_days=until_days)
+    assert [r.id for r in found] == [f"r{k}" for k, age in enumerate(ages) if until_days <= age < until_days + days]
+
+
+def test_labels_of_records(world: World) -> None:
+    made = world.decide(3, ago=60)
+    world.told(made[0].id, 1, ago=5)
+    world.told(made[2].id, 0.25, ago=5)
+    found, y = read_production(world.ledger, AS_OF)["m"].labelled(tuple(made))
+    assert ([r.id for r in found], y.tolist()) == ([made[0].id, made[2].id], [1.0, 0.25])
+
+
+def test_models_are_kept_apart(world: World) -> None:
+    world.decide(2)
+    world.decide(3, change=lambda r, _: msgspec.structs.replace(r, model="other"))
+    assert {name: len(found.decisions) for name, found in read_production(world.ledger, AS_OF).items()} == {
+        "m": 2,
+        "other": 3,
+    }
