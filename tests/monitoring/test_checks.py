@@ -113,13 +113,20 @@ def test_an_empty_window_is_not_evaluated(world: World) -> None:
     assert all(r.reason for r in found if r.check != "daily_volume")
 
 
-def test_drift_within_sampling_noise_is_not_judged(world: World) -> None:
-    world.decide(150, change=FAULTS["feature_psi"][1])
+def test_few_rows_do_not_show_that_nothing_drifted(world: World) -> None:
+    world.decide(150)
     reading = world.read(only("feature_psi"))["x"]
     assert reading.light is Light.NOT_EVALUATED
     assert "sampling noise alone gives a PSI of" in (reading.reason or "")
     assert reading.value is not None
-    assert reading.value > 0.25
+    assert reading.value < 0.1
+
+
+def test_a_drift_far_beyond_chance_is_seen_on_few_rows(world: World) -> None:
+    world.decide(150, change=FAULTS["feature_psi"][1])
+    reading = world.read(only("feature_psi"))["x"]
+    assert reading.light is Light.FAIL
+    assert reading.reason is None
 
 
 def test_a_shift_that_chance_explains_is_not_judged(world: World) -> None:

@@ -207,8 +207,15 @@ def _missing(watched: Watched, limit: AnyLimit, missings: list[_Missing], thin: 
 def _drifts(watched: Watched, limit: AnyLimit, drifts: list[tuple[str, Psi]], thin: str | None) -> Iterator[Reading]:
     q_values = _q_values(drifts)
     for name, found in drifts:
-        why = thin or found.too_thin or _by_chance(limit, found.value, q_values.get(name))
+        why = thin or _not_judged(limit, found, q_values.get(name))
         yield _reading(watched, "feature_psi", name, limit, len(watched.own), found.value, undefined=why)
+
+
+def _not_judged(limit: AnyLimit, found: Psi, q_value: float | None) -> str | None:
+    """Why a PSI is not judged: too few rows to call it small, or beyond its limit by chance."""
+    if found.value is None or judge(limit, found.value).light is Light.PASS:
+        return found.too_thin
+    return _by_chance(limit, found.value, q_value)
 
 
 def _counts(watched: Watched, name: str) -> tuple[list[int], list[int], int, int | None]:
@@ -233,9 +240,8 @@ def _score(watched: Watched) -> Iterator[Reading]:
     limits, thin, n = watched.plan.limits, _too_few(watched, watched.own), len(watched.own)
     if limits.score_psi is not None:
         found = score_psi(watched.profile.score, [record.probability for record in watched.own])
-        yield _reading(
-            watched, "score_psi", "score", limits.score_psi, n, found.value, undefined=thin or found.too_thin
-        )
+        why = thin or _not_judged(limits.score_psi, found, found.p_value)
+        yield _reading(watched, "score_psi", "score", limits.score_psi, n, found.value, undefined=why)
     limit = limits.decision_shift
     if limit is not None and watched.favourable is None:
         yield _reading(watched, "decision_shift", "all", limit, n, None, undefined=_NO_POLICY)
