@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +46,9 @@ SENT: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("features")
+
+
+DENSE = ("in short windows", "in tiles")
 
 
 @contextmanager
@@ -95,11 +99,13 @@ def replayed(
 @given(data=st.data())
 def test_online_equals_offline(how: str, data: st.DataObject, folder: Path) -> None:
     declared = view(**SENT[how])
-    events = sent(declared, data.draw(st.lists(event(moments(), moments()), max_size=14)))
+    # Dense streams where rows are dropped or merged early, sparse ones where windows are long.
+    span = 36 * 60 if how in DENSE else 12 * 24 * 60
+    events = sent(declared, data.draw(st.lists(event(moments(span), moments(span)), max_size=14)))
     cut = data.draw(st.integers(0, len(events)), label="cut")
     latest = arrival(declared, events[cut - 1]) if cut else START
     assert latest is not None
-    after = st.integers(0, 14 * 24 * 60).map(lambda m: latest + dt.timedelta(minutes=m))
+    after = st.integers(0, span + 60).map(lambda m: latest + dt.timedelta(minutes=m))
     requests = data.draw(st.lists(st.tuples(st.sampled_from(["a", "b", "c", None]), after), min_size=1, max_size=5))
     compiled = plan(declared)
     with fresh(folder) as store:
@@ -112,3 +118,38 @@ def test_online_equals_offline(how: str, data: st.DataObject, folder: Path) -> N
             assert same, (name, left[name], right[name])
             assert type(left[name]) is type(right[name])
     assert offline == [oracle(declared, events, *request) for request in requests]
+
+
+@pytest.mark.parametrize("how", SENT)
+def test_a_busy_entity_over_weeks(how: str, folder: Path) -> None:
+    """Long enough that rows are dropped, versions replaced and tiles merged again and again."""
+    rng = np.random.default_rng(17)
+    declared = view(**SENT[how])
+    events: list[dict[str, Any]] = []
+    for _ in range(300):
+        at = START + dt.timedelta(minutes=int(rng.integers(0, 20 * 24 * 60)))
+        late = int(rng.integers(0, 3)) * int(rng.integers(0, 24 * 60))
+        events.append(
+            {
+                "e": "a",
+                "t": at,
+                "k": at + dt.timedelta(minutes=late),
+                "v": None if rng.random() < 0.1 else int(rng.integers(-5, 6)),
+                "w": None if rng.random() < 0.1 else float(rng.normal()),
+                "s": None if rng.random() < 0.2 else str(rng.choice(["x", "y", "z"])),
+                "b": None if rng.random() < 0.2 else bool(rng.random() < 0.5),
+                "id": None if rng.random() < 0.3 else int(rng.integers(1, 60)),
+            }
+        )
+    events = sent(declared, events)
+    asked = [(arrival(declared, one) or START) + dt.timedelta(minutes=int(rng.integers(0, 600))) for one in events]
+    requests: list[tuple[Any, Any]] = [("a", at) for at in asked]
+    compiled = plan(declared)
+    with fresh(folder) as store:
+        online = replayed(store, compiled, events, requests, 100)[100:]
+        (state,) = store._all("SELECT length(state) FROM states")  # type: ignore[attr-defined]
+    offline = build_view(compiled, as_table(events), as_requests(requests)).columns.to_pylist()[100:]
+    for left, right in zip(online, offline, strict=True):
+        assert all(near(left[name], right[name]) for name in right), (left, right)
+    if how in DENSE:
+        assert state[0] < 0.5 * 8 * len(events) * (3 + compiled.width)

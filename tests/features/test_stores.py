@@ -21,6 +21,7 @@ from countermark.features.definitions import ViewPlan
 from countermark.features.events import event_row
 from countermark.features.materialize import entity_states
 from countermark.features.online import OnlineStore, open_store
+from countermark.features.redis_store import RedisStore
 from countermark.features.state import added, unpack
 from tests.features.streams import FEATURES, START, TYPES, as_table, plan, view
 from tests.servers import redis_server
@@ -262,6 +263,25 @@ def test_a_reader_never_sees_two_publications_at_once(url: str, store: OnlineSto
     assert not wrong
     assert reads[0] > 20
     assert seen(store, compiled, names[-1])["sum"] == 7.0
+
+
+def test_an_event_that_is_written_while_a_rebuild_is_published_is_not_lost(redis_url: str, compiled: ViewPlan) -> None:
+    store, other = RedisStore(redis_url), RedisStore(redis_url)
+    store.publish(compiled, (), START - HOUR)
+    read, published = store._state, []
+
+    def racing(*arguments: Any) -> Any:
+        answer = read(*arguments)
+        if not published:
+            published.append(other.publish(compiled, (), START - HOUR))
+        return answer
+
+    store._state = racing  # type: ignore[method-assign]
+    assert store.ingest(compiled, event(), START)
+    assert len(published) == 1
+    assert seen(other, compiled)["n"] == 1
+    store.close()
+    other.close()
 
 
 def test_an_event_that_came_twice_counts_once_under_its_key(store: OnlineStore) -> None:

@@ -80,6 +80,10 @@ BAD_FILES: dict[str, tuple[Any, str]] = {
     "an empty quorum": (document(quorum={1: [], 2: ["validator"], 3: ["validator"]}), "tier '1' is no quorum"),
     "a quorum of developers": (document(quorum={1: ["developer"], 2: ["risk"], 3: ["risk"]}), "tier '1' is no quorum"),
     "a quorum with one role twice": (document(quorum={1: ["risk", "risk"], 2: ["risk"], 3: ["risk"]}), "is no quorum"),
+    "a name that no tag can hold": (
+        document(principals={**document()["principals"], "a b": {**ALL, "keys": [{"public": key("n").public}]}}), "part of a tag's"),
+    "a name with a line break": (
+        document(principals={**document()["principals"], "a\nb": {**ALL, "keys": [{"public": key("n").public}]}}), "part of a tag's"),
     "a quorum that nobody can fill": (
         document(principals={n: p for n, p in document()["principals"].items() if n != "rik"}), "nobody holds role 'risk'"),
 }  # fmt: skip

@@ -642,7 +642,44 @@ def test_an_entry_that_records_the_tag_of_another_release() -> None:
     log.approve(candidate, "risk", by="rik")
     publication = {"release": REF, "candidate": candidate, "commit": "c" * 40, "bundle": "b" * 64, "files": {}}
     log.add("publication", publication, by="eli", tags=["other@v9.9.9"])
-    assert reasons(log.fold()) == [f"its tags are other@v9.9.9, not {REF}"]
+    assert reasons(log.fold()) == [f"its tags are other@v9.9.9; expected {REF}"]
+
+
+def test_a_witness_that_carries_the_tag_of_a_release() -> None:
+    log = Log()
+    log.add("witness", {"note": ""}, by="dana", tags=["toy@v9.9.9"])
+    assert reasons(log.fold()) == ["its tags are toy@v9.9.9; expected none"]
+
+
+def test_a_genesis_that_carries_a_tag() -> None:
+    log = Log.__new__(Log)
+    log.entries, log.now = [], START
+    log.add("governance", governance().document(), by="rik", tags=["toy@v9.9.9"])
+    with pytest.raises(RegistryError, match="log position 0"):
+        fold(log.entries, sha256_hex(log.entries[0].payload), LATER)
+
+
+FILE = {"path": "reports/toy/pack.json", "sha256": "a" * 64, "md5": "b" * 32, "size": 1}
+BAD_PROPOSALS: dict[str, tuple[dict[str, Any], str]] = {
+    "a branch in the place of a commit": ({"commit": "main"}, "it names no commit"),
+    "an option of git in the place of a commit": ({"commit": "--output=/tmp/x"}, "it names no commit"),
+    "a file outside the bank": ({"files": [{**FILE, "path": "/etc/passwd"}]}, "'/etc/passwd' is no file of a bank"),
+    "a file above the bank": ({"files": [{**FILE, "path": "a/../../x"}]}, "'a/../../x' is no file of a bank"),
+    "a cache name that is a path": ({"files": [{**FILE, "md5": "../../../../../etc/passwd"}]}, "is no file of a bank"),
+    "a digest that is none": ({"files": [{**FILE, "sha256": "x"}]}, "is no file of a bank"),
+    "two files of one name": (
+        {"files": [FILE, {**FILE, "path": "models/pack.json"}]},
+        "two of its files have one name",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", BAD_PROPOSALS, ids=list(BAD_PROPOSALS))
+def test_a_proposal_that_points_elsewhere(sentence: str) -> None:
+    changes, says = BAD_PROPOSALS[sentence]
+    log = Log()
+    log.propose(**changes)
+    assert says in reasons(log.fold())[0]
 
 
 # gates

@@ -22,8 +22,8 @@ from countermark.records.clock import iso
 from countermark.records.digest import sha256_hex
 from countermark.registry.bodies import BODIES, GovernanceBody, read_body
 from countermark.registry.events import Entry, Event, broken, read_chain
-from countermark.registry.progress import Accepted, FutureError, RefusalError, Run, refuse_unless
-from countermark.registry.rules import RULES
+from countermark.registry.progress import Accepted, FutureError, RefusalError, Run, refuse_unless, tagged
+from countermark.registry.rules import RULES, TAGGING
 from countermark.registry.standing import Refused, ReleaseState, Status, blocking_findings
 from countermark.registry.state import RegistryState
 from countermark.registry.trust import Author, Governance
@@ -132,6 +132,9 @@ def _reached(made: Run, event: Event) -> datetime | None:
 def _apply(made: Run, event: Event, author: Author) -> None:
     try:
         body = read_body(event.body, BODIES[event.type])
+        if event.type not in TAGGING:
+            # Otherwise a witness could carry the tag of a release that nobody approved.
+            tagged(event)
         rule = RULES.get(event.type)
         if rule is None:
             refuse_unless(event.type == "witness", f"a log has one '{event.type}', at its start")
@@ -163,7 +166,7 @@ def _genesis(entries: Sequence[Entry], events: Sequence[Event], trust_root: str)
     body = read_body(events[0].body, GovernanceBody)
     state = Governance.of(body, 0)
     author = state.author(events[0].key)
-    if author is None or author.principal != events[0].principal or body.version != 1:
+    if author is None or author.principal != events[0].principal or body.version != 1 or events[0].tags:
         raise broken(0, "the governance is not signed by one of its own principals", "version 1, signed by a principal")
     return state
 

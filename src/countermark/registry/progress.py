@@ -69,7 +69,7 @@ def need_role(author: Author, *roles: str) -> None:
 def tagged(event: Event, *names: str) -> None:
     """Refuse the entry unless it was made with exactly these tags."""
     found = tuple(tag.name for tag in event.tags)
-    refuse_unless(found == names, f"its tags are {', '.join(found) or 'none'}, not {', '.join(names)}")
+    refuse_unless(found == names, f"its tags are {', '.join(found) or 'none'}; expected {', '.join(names) or 'none'}")
 
 
 def known_release(made: Run, text: str) -> ReleaseState:

@@ -115,6 +115,13 @@ def _proposal(made: Run, event: Event, author: Author, body: ProposalBody) -> No
     if before is not None:
         refuse_unless(before.publication is None, f"'{ref}' is published already; propose the next version")
     refuse_unless(bool(made.governance.roles_for(body.tier)), f"tier {body.tier} has no quorum")
+    refuse_unless(_COMMIT.fullmatch(body.commit) is not None, "it names no commit")
+    for file in body.files:
+        plain = not file.path.startswith("/") and not {"", ".", ".."} & set(file.path.split("/"))
+        digests = _DIGEST.fullmatch(file.sha256) is not None and _MD5.fullmatch(file.md5) is not None
+        refuse_unless(plain and digests, f"'{file.path[:60]}' is no file of a bank with its digests")
+    names = [file.name for file in body.files]
+    refuse_unless(len(set(names)) == len(names), "two of its files have one name")
     missing = [name for name in BOUND if not body.digests.get(name)]
     refuse_unless(not missing, f"it does not bind the digest of {', '.join(missing)}")
     tagged(event, candidate_tag(ref, event.position))
@@ -339,6 +346,8 @@ def _review(made: Run, event: Event, author: Author, body: ReviewSigned) -> None
 
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9_]*")
 Rule: TypeAlias = Callable[[Run, Event, Author, Any], None]
 RULES: Mapping[str, Rule] = {
@@ -360,3 +369,5 @@ RULES: Mapping[str, Rule] = {
     "review_signed": _review,
 }
 """The rule of each type of event; a witness needs none, and a second genesis has none."""
+TAGGING = frozenset({"proposal", "approval", "publication", "authorisation", "deauthorisation", "retirement"})
+"""Types of events that make tags; an entry of another type records none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from countermark.registry.sshsig import parse_public
 
 LINES_OF_CONTROL: frozenset[str] = frozenset({"validator", "risk", "auditor"})
 """Second and third line: only their persons can change who is trusted."""
+_PRINCIPAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+@-]*(\.[A-Za-z0-9_+@-]+)*")
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -144,7 +146,13 @@ def check_governance(body: GovernanceBody) -> None:
         if twice:
             raise RegistryError(f"a {what} stands twice in the governance state", got=twice[0])
     for p in body.principals:
-        if not p.keys or not p.roles or not p.person.strip() or not p.principal.strip():
+        if _PRINCIPAL.fullmatch(p.principal) is None or p.principal.endswith(".lock"):
+            raise RegistryError(
+                "a principal's name becomes part of a tag's",
+                expected="letters, digits and '_', '-', '+', '@', single dots inside",
+                got=f"'{p.principal[:40]}'",
+            )
+        if not p.keys or not p.roles or not p.person.strip():
             raise RegistryError(
                 f"principal '{p.principal}' is not complete", expected="a name, a person, a role and a key"
             )
