@@ -329,7 +329,11 @@ def portfolio_dvc(models: tuple[str, ...]) -> dict[str, Any]:
         "stages": {
             "portfolio": {
                 "cmd": "countermark stage portfolio",
-                "deps": [f"reports/{name}/{file}" for name in models for file in ("pack.json", "validation_pack.pdf")],
+                # Every last output of a model, so that a plain 'dvc repro' rebuilds the whole bank.
+                "deps": [
+                    *(f"reports/{name}/{file}" for name in models for file in ("pack.json", "validation_pack.pdf")),
+                    *(f"{OUT}/profile.json".format(model=name) for name in models),
+                ],
                 "params": ["bank", "semantics.charts", "semantics.report", "libraries.weasyprint"],
                 "outs": ["reports/portfolio/portfolio.json", "reports/portfolio/portfolio.pdf"],
             }
