@@ -268,7 +268,8 @@ def test_a_reader_never_sees_two_publications_at_once(url: str, store: OnlineSto
 def test_an_event_that_is_written_while_a_rebuild_is_published_is_not_lost(redis_url: str, compiled: ViewPlan) -> None:
     store, other = RedisStore(redis_url), RedisStore(redis_url)
     store.publish(compiled, (), START - HOUR)
-    read, published = store._state, []
+    published: list[Any] = []
+    read = store._state
 
     def racing(*arguments: Any) -> Any:
         answer = read(*arguments)
@@ -276,7 +277,7 @@ def test_an_event_that_is_written_while_a_rebuild_is_published_is_not_lost(redis
             published.append(other.publish(compiled, (), START - HOUR))
         return answer
 
-    store._state = racing  # type: ignore[method-assign]
+    store._state = racing  # type: ignore[method-assign,assignment]
     assert store.ingest(compiled, event(), START)
     assert len(published) == 1
     assert seen(other, compiled)["n"] == 1

@@ -102,6 +102,45 @@ def test_a_signature_made_for_git_does_not_sign_the_log() -> None:
     assert caught.value.got == "namespace 'git'"
 
 
+def _wire(*, version: int = 1, reserved: bytes = b"", hashed: bytes = b"sha512", kind: bytes = b"ssh-ed25519", cut: int = 64) -> bytes:  # fmt: skip
+    """A signature in the wire format, good unless an argument makes it otherwise."""
+    found = decode(openssh().sign(MESSAGE, "countermark"))
+
+    def packed(*parts: bytes) -> bytes:
+        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+    public = base64.b64decode(found.public.split()[1])
+    inner = packed(kind, found.value[:cut])
+    return b"SSHSIG" + version.to_bytes(4, "big") + packed(public, b"countermark", reserved, hashed, inner)
+
+
+BAD_SIGNATURES = {
+    "another version": (_armoured(_wire(version=2)), "another format or version"),
+    "another magic": (_armoured(_wire().replace(b"SSHSIG", b"SSHGIS")), "another format or version"),
+    "a reserved field in use": (_armoured(_wire(reserved=b"x")), "a reserved field in use"),
+    "an unknown hash": (_armoured(_wire(hashed=b"md5")), "an unknown hash"),
+    "an inner signature of another type": (_armoured(_wire(kind=b"ssh-rsa")), "a signature that is not Ed25519"),
+    "an inner signature that is too short": (_armoured(_wire(cut=63)), "a signature that is not Ed25519"),
+    "a signature that ends early": (_armoured(_wire()[:-1]), "ends early"),
+    "no armour": (base64.b64encode(_wire()), "no armour"),
+    "armour without an end": (_armoured(_wire()).replace(b"END", b"FIN"), "no armour"),
+    "armour that is not base64": (_armoured(_wire()).replace(b"U1NI", b"U*NI"), "not base64"),
+    "nothing": (b" \n", "no signature at all"),
+}
+
+
+@pytest.mark.parametrize("sentence", BAD_SIGNATURES, ids=list(BAD_SIGNATURES))
+def test_a_bad_signature_is_refused(sentence: str) -> None:
+    armoured, says = BAD_SIGNATURES[sentence]
+    with pytest.raises(RegistryError, match="this is no SSH signature") as caught:
+        verify(MESSAGE, armoured, "countermark")
+    assert says in str(caught.value.got)
+
+
+def test_the_wire_format_of_these_tests_is_right() -> None:
+    assert verify(MESSAGE, _armoured(_wire()), "countermark") == key("dana").public
+
+
 def test_bytes_after_the_signature_are_refused() -> None:
     with pytest.raises(RegistryError) as caught:
         decode(_armoured(_blob(openssh().sign(MESSAGE, "countermark")) + b"\0"))
