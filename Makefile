@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: repro test lint docs bench exact loop lock clean
+.PHONY: repro test lint docs bench exact loop soak lock clean
 
 repro: $(STAMP)
 	$(BIN)/countermark build --all
@@ -29,6 +29,9 @@ exact: $(STAMP)
 
 loop: $(STAMP)
 	$(BIN)/countermark simulate life
+
+soak: $(STAMP)
+	$(BIN)/python -m pytest -m soak
 
 bench: $(STAMP)
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

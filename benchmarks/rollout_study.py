@@ -27,6 +27,7 @@ from countermark.rollout.machine import RolloutState, begin, fold, step
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PER_HOUR = 60
 CUTOFF = 0.30
+SIZES = {"sex=female": 40_000, "sex=male": 60_000}
 
 Fault = Callable[[np.random.Generator, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -79,7 +80,7 @@ def play(plan: RolloutPlan, profile: NumericProfile, fault: Fault, seed: int) ->
     while state.running:
         now += timedelta(hours=1)
         hour(rng, profile, fault, evidence)
-        readings = read_guards(plan, evidence, (profile, profile))
+        readings = read_guards(plan, evidence, (profile, profile), SIZES)
         following = step(state, readings, evidence.stage_pairs, now)
         if following is not None:
             events.append(following)

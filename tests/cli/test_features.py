@@ -181,7 +181,8 @@ def test_an_audit_of_logged_vectors(bank: Path, spec: ModelSpec) -> None:
             told = {name: row[name] for name in row if name != "fraud"} | {"datetime": iso(at)}
             for event in (told, told | {"fraud": row["fraud"]})[: 1 + k % 2]:
                 intake.ingest("main", event, store, at)
-                ledger.append("event", "t", encode(EventRecord(table="main", event=event, known_at=iso(at))), iso(at))
+                name = f"t{k}{'' if event is told else ' judged'}"
+                ledger.append("event", name, encode(EventRecord(table="main", event=event, known_at=iso(at))), iso(at))
     store.close()
     honest = run("audit", "card_fraud", "--built-as-of", "2019-06-01").output
     values = len(later) * len(spec.features)

@@ -30,6 +30,19 @@ def test_a_second_build_runs_nothing_and_the_pack_is_there(built: Path) -> None:
     assert must(shell(built, "git", "status", "--porcelain")) == ""
 
 
+def test_a_throw_away_copy_builds_nothing_anew_and_plays_the_model(built: Path, tmp_path: Path) -> None:
+    told = must(
+        run(built, "simulate", "traffic", "toy", "--days", "2", "--daily", "20", "--to", str(tmp_path / "life"))
+    )
+    assert "SYNTHETIC" in told
+    assert "✓ without drift, the served vector is that of the row in the data set: 40 of 40 decisions" in told
+    assert "8 claims held, 0 failed" in told
+    locks = [bank / "models" / "toy" / "dvc.lock" for bank in (built, tmp_path / "life" / "bank")]
+    assert locks[0].read_bytes() == locks[1].read_bytes()
+    assert must(shell(built, "git", "status", "--porcelain")) == ""
+    assert not (built / "ledger").exists()
+
+
 def test_an_empty_cache_in_another_place_zone_locale_and_core_gives_the_same_lock(built: Path, tmp_path: Path) -> None:
     clone = tmp_path / "a b" / "clone"
     clone.parent.mkdir()

@@ -185,8 +185,7 @@ def friday(dana: Person, eli: Person) -> None:
     assert "first release of sme_pd" in eli.does("rollout", "start", REF)
     eli.does("rollout", "watch", "sme_pd")
     assert "there is no rollout" in eli.does("rollout", "watch", "sme_pd", "--once")
-    at = (date.today() + timedelta(days=12)).isoformat()
-    told = eli.does("status", "--at", f"{at}T14:00Z")
+    told = eli.does("status", "--at", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     assert re.search(r"authorised +v1\.0\.0\n +live +v1\.0\.0", told)
     assert re.search(r"authorised +nothing\n +live +nothing", eli.does("status", "--at", before))
 
@@ -197,9 +196,8 @@ def tuesday(dana: Person, vera: Person, eli: Person) -> None:
     pq.write_table(cases, eli.clone / "cases.parquet")
     told = eli.does(
         "score", "--release", "sme_pd", "--input", "cases.parquet", "--output", "decided.csv", "--id", "loan_id",
-        "--ledger", "ledger",
     )  # fmt: skip
-    assert "decided 250, refused 0" in told
+    assert "decided 250, refused 0; every decision is on the ledger" in told
     assert "250 decisions" in eli.does("monitor", "run", "--all")
     tomorrow = (datetime.now(UTC).date() + timedelta(days=1)).isoformat()
     assert f"{REF}  " in eli.does("monitor", "run", "--all", "--as-of", tomorrow)
@@ -219,7 +217,9 @@ def tuesday(dana: Person, vera: Person, eli: Person) -> None:
         f"actions:\n  - {{text: Recalibrate grade 7, owner: dana, due: {due}, model: sme_pd}}",
     )
     assert f"Dana Developer, {due}: Recalibrate grade 7" in eli.does("review", "record")
-    assert f"review {folder.name} signed by eli" in eli.does("review", "sign")
+    assert "this needs owner or auditor or risk or validator" in eli.refused("review", "sign")
+    signed = eli.does("review", "sign", "--key", str(key("vera").path))
+    assert f"review {folder.name} signed by vera" in signed
     assert re.search(rf"action +.*Recalibrate grade 7.*{due}", dana.does("inbox"))
     assert "Recalibrate" not in vera.does("inbox")
     watched = json.loads(eli.does("monitor", "show", "--json"))

@@ -68,15 +68,71 @@ def _passes(text: str | None, event: dict[str, Any]) -> bool:
     raise AssertionError(text)
 
 
+def stamp(declared: FeatureView, event: dict[str, Any]) -> Any:
+    """When an event was known, as its sender says."""
+    return event[declared.known_at or "t"]
+
+
+def _delay(declared: FeatureView) -> dt.timedelta:
+    return _length(declared.known_delay) if declared.known_delay is not None else dt.timedelta(0)
+
+
+def _read_of(declared: FeatureView, event: dict[str, Any]) -> tuple[Any, ...]:
+    """What a view reads of an event: two events of which it reads the same are one to it."""
+    seen = [event["e"], event["t"], stamp(declared, event), declared.event_key and event[declared.event_key]]
+    for feature in declared.features.values():
+        column = getattr(feature, "column", None)
+        if column is not None:
+            value = event[column]
+            whether = getattr(feature, "function", "") in ("count", "time_since") and column == "s"
+            seen.append(value is not None if whether else value)
+        seen.append(_passes(getattr(feature, "filter", None), event))
+    return tuple(seen)
+
+
+HOUR = dt.timedelta(hours=1)
+
+
+def once(
+    declared: FeatureView, table: list[dict[str, Any]], came: list[dict[str, Any]], as_of: dt.datetime
+) -> list[dict[str, Any]]:
+    """Every event once: rows of a table that was read up to an instant, and those that came alone, by arrival.
+
+    With ``clock: day`` times are turned into days, as the view counts them.
+    """
+    rows = [_on_clock(declared, e) for e in table if e["t"] is not None and (stamp(declared, e) or as_of) <= as_of]
+    left = [
+        _read_of(declared, row)
+        for row in rows
+        if declared.tile is None or (stamp(declared, row) or as_of) + _delay(declared) > as_of - HOUR
+    ]
+    for event in came:
+        one = _on_clock(declared, event)
+        if declared.tile is not None and one["t"] is not None and stamp(declared, one) is not None:
+            known = max(stamp(declared, one) + _delay(declared), one["arrived"])
+            if known <= as_of - HOUR and one["arrived"] <= as_of - HOUR:
+                continue
+        if _read_of(declared, one) in left:
+            left.remove(_read_of(declared, one))
+        else:
+            rows.append(one)
+    return rows
+
+
+def _on_clock(declared: FeatureView, event: dict[str, Any]) -> dict[str, Any]:
+    if declared.clock == "instant":
+        return event
+    return event | {k: event[k] and event[k].date() for k in ("t", "k", "arrived") if k in event}
+
+
 def visible(declared: FeatureView, events: list[dict[str, Any]], entity: str | None, time: Any) -> list[dict[str, Any]]:
     """Events that a request sees, oldest first."""
-    delay = _length(declared.known_delay) if declared.known_delay is not None else dt.timedelta(0)
     rows = []
     for place, event in enumerate(events):
-        known = event["t"] if declared.known_at is None else event[declared.known_at]
-        if entity is None or event["e"] != entity or event["t"] is None or known is None:
+        if entity is None or event["e"] != entity or event["t"] is None or stamp(declared, event) is None:
             continue
-        rows.append((event["t"], known + delay, place, event))
+        known = stamp(declared, event) + _delay(declared)
+        rows.append((event["t"], max(known, event.get("arrived") or known), place, event))
     known_by_then = [row for row in rows if row[1] <= time]
     if declared.event_key is not None:
         newest: dict[Any, Any] = {}
@@ -122,6 +178,8 @@ def _value(declared: FeatureView, feature: Any, seen: list[dict[str, Any]], time
     total = 0.0
     for value in values if feature.function in ("sum", "mean") else ():
         total += value
+    if declared.tile is not None and feature.function in ("sum", "mean"):
+        total = math.fsum(values)
     return {
         "sum": total, "mean": total / len(values), "last": values[-1],
         "min": min(values) if feature.function == "min" else None, "max": max(values) if feature.function == "max" else None,

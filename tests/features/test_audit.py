@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,14 +14,17 @@ import pyarrow as pa
 import pytest
 
 from countermark.config.spec import ModelSpec
-from countermark.features.audit import AuditReport, Mismatch, recompute
+from countermark.features.audit import AuditReport, Build, Mismatch, recompute
+from countermark.features.definitions import ViewPlan
 from countermark.features.intake import EventIntake
 from countermark.features.materialize import entity_states
 from countermark.features.online import OnlineStore, open_store
+from countermark.features.state import _inserted, empty_run, pack, unpack
 from countermark.features.vector import VectorBuilder
 from countermark.records.clock import iso
 from countermark.records.decision import DecisionRecord, Digests, EventRecord, ReleaseBinding, Route
-from tests.features.test_vector import COLUMNS, MODEL
+from tests.features.specs import spec
+from tests.features.test_vector import CHANGE, COLUMNS, MODEL
 
 START = dt.datetime(2020, 3, 1, tzinfo=dt.UTC)
 
@@ -148,3 +153,84 @@ def test_decisions_of_another_version_of_a_view_are_counted_and_left_out(life: L
     )
     report = recompute(MODEL, [other, *decisions[1:]], log, history={"main": history})
     assert (report.compared, report.other_views, report.mismatches) == (59, 1, ())
+
+
+_VIEWS: dict[str, Any] = CHANGE["feature_views"]
+_VELOCITY = {name: value for name, value in _VIEWS["velocity"].items() if name != "event_key"}
+UNKEYED = spec(CHANGE | {"feature_views": _VIEWS | {"velocity": _VELOCITY}})
+
+
+def unkeyed_life(
+    path: str, *, listed: bool = True
+) -> tuple[list[DecisionRecord], list[EventRecord], pa.Table, list[Build]]:
+    """Events that reach the service up to 45 minutes late, and (listed) a table at once; it is built four times."""
+    rng = np.random.default_rng(23)
+    rows = [row(rng, k, START + dt.timedelta(minutes=30 * k, seconds=int(rng.integers(0, 60)))) for k in range(60)]
+    there = rows if listed else []
+    table = pa.table({name: pa.array([r[name] for r in there], kind) for name, kind in COLUMNS.items()})
+    store = open_store(path)
+    builder, intake = VectorBuilder(UNKEYED), EventIntake(UNKEYED)
+    builds: list[Build] = []
+
+    def publish(at: dt.datetime, as_of: dt.datetime) -> None:
+        for plan in builder.plans:
+            store.publish(plan, entity_states(plan, table, as_of), as_of)
+        builds.append(Build(as_of, at))
+
+    publish(START, START - dt.timedelta(hours=1))
+    steps: list[tuple[dt.datetime, int, Any]] = []
+    for k, one in enumerate(rows):
+        steps.append((one["at"] + dt.timedelta(minutes=(0.2, 45)[k % 2]), 0, one))
+        steps.append((one["at"], 2, one))
+    steps += [(START + dt.timedelta(hours=hours), 1, None) for hours in (7, 14, 21)]
+    decisions: list[DecisionRecord] = []
+    log: list[EventRecord] = []
+    for at, kind, one in sorted(steps, key=lambda step: step[:2]):
+        if kind == 0:
+            event = {n: one[n] for n in ("id", "card", "amount", "present", "word", "count")} | {"at": iso(one["at"])}
+            intake.ingest("main", event, store, at)
+            log.append(EventRecord(table="main", event=event, known_at=iso(at)))
+        elif kind == 1:
+            publish(at, at - dt.timedelta(minutes=50))
+        else:
+            request = {name: one[name] for name in builder.fields if name != "born"} | {"born": "1980-01-01"}
+            decisions.append(decided(len(decisions), at, request, store, UNKEYED))
+    store.close()
+    return decisions, log, table, builds
+
+
+def test_views_without_keys_that_were_rebuilt_while_events_came_agree(tmp_path: Path) -> None:
+    decisions, log, table, builds = unkeyed_life(f"sqlite:///{tmp_path}/f.sqlite")
+    values = len(decisions) * len(UNKEYED.features)
+    report = recompute(UNKEYED, decisions, log, history={"main": table}, built=builds)
+    assert report == AuditReport(60, values, values, ())
+    # Without the instants of the publications, rows of the table seem to be known before it was built.
+    assert recompute(UNKEYED, decisions, log, history={"main": table}).mismatches
+
+
+def taken_by_time(base: bytes | None, old: bytes, plan: ViewPlan, *, as_of: int) -> bytes:
+    """A planted fault: events are parted by the time at which they came, and not by what they are."""
+    run, live = unpack(base, plan) if base is not None else empty_run(plan), unpack(old, plan)
+    for place in np.flatnonzero(live.arrived > as_of).tolist():
+        run = _inserted(run, live, place, plan)
+    return pack(replace(run, taken=live.taken, mark=max(run.mark, live.mark)), plan)
+
+
+def test_an_event_that_a_rebuild_counts_twice_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("countermark.features.sqlite_store.caught_up", taken_by_time)
+    decisions, log, table, builds = unkeyed_life(f"sqlite:///{tmp_path}/f.sqlite")
+    report = recompute(UNKEYED, decisions, log, history={"main": table}, built=builds)
+    twice = [m for m in report.mismatches if m.input == "n"]
+    assert twice
+    assert all(m.logged > m.recomputed for m in twice)  # type: ignore[operator]
+
+
+def test_an_event_that_a_rebuild_loses_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decisions, log, table, builds = unkeyed_life(f"sqlite:///{tmp_path}/sound.sqlite", listed=False)
+    assert not recompute(UNKEYED, decisions, log, history={"main": table}, built=builds).mismatches
+    monkeypatch.setattr("countermark.features.sqlite_store.caught_up", taken_by_time)
+    decisions, log, table, builds = unkeyed_life(f"sqlite:///{tmp_path}/faulty.sqlite", listed=False)
+    report = recompute(UNKEYED, decisions, log, history={"main": table}, built=builds)
+    lost = [m for m in report.mismatches if m.input == "n"]
+    assert lost
+    assert all(m.logged < m.recomputed for m in lost)  # type: ignore[operator]

@@ -147,7 +147,7 @@ def test_a_busy_entity_over_weeks(how: str, folder: Path) -> None:
     compiled = plan(declared)
     with fresh(folder) as store:
         online = replayed(store, compiled, events, requests, 100)[100:]
-        (state,) = store._all("SELECT length(state) FROM states")  # type: ignore[attr-defined]
+        (state,) = store._all("SELECT length(state) FROM entities")  # type: ignore[attr-defined]
     offline = build_view(compiled, as_table(events), as_requests(requests)).columns.to_pylist()[100:]
     for left, right in zip(online, offline, strict=True):
         assert all(near(left[name], right[name]) for name in right), (left, right)

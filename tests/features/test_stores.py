@@ -228,7 +228,7 @@ def test_what_a_dead_publisher_left_is_swept(tmp_path: Path, compiled: ViewPlan)
     dead.kill()
     dead.communicate()
     opened.publish(compiled, states(compiled, [event()]), START)
-    left = opened._all("SELECT count(*) FROM states")  # type: ignore[attr-defined]
+    left = opened._all("SELECT count(*) FROM entities")  # type: ignore[attr-defined]
     assert left == [(1,)]
     opened.close()
 
@@ -331,7 +331,7 @@ def test_bad_events_are_refused_by_column(sentence: str, compiled: ViewPlan) -> 
 def test_damaged_states_are_refused(compiled: ViewPlan) -> None:
     row = event_row(compiled, event(), arrived=None)
     assert row is not None
-    state, _ = added(None, compiled, row)
+    state = added(None, compiled, row)
     assert unpack(state, compiled).rows == 1
     other = plan(view(known_at="k", event_key="id", features=COUNTING))
     for spoiled, by in ((state[:-1], compiled), (b"", compiled), (b"x" + state[1:], compiled), (state, other)):
@@ -365,3 +365,11 @@ def test_unusable_places(tmp_path: Path) -> None:
         open_store(f"sqlite:///{tmp_path}/text")
     with pytest.raises(FeatureStoreError, match="the feature store cannot be used"):
         open_store(f"sqlite:///{tmp_path}/text/under a file")
+
+
+def test_the_file_of_a_store_is_private_and_one_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "features.sqlite"
+    for mode in (0o600, 0o640):
+        open_store(f"sqlite:///{path}").close()
+        assert path.stat().st_mode & 0o777 == mode
+        path.chmod(0o640)

@@ -162,7 +162,7 @@ class Empty:
     """A store in which every view is published and nothing has happened."""
 
     def read(self, plan: Any, entity: Any, now: dt.datetime) -> Any:
-        return FeatureRow(dict(plan.nothing), now, ())
+        return FeatureRow(dict(plan.nothing), now, (), known=False)
 
 
 def test_a_request_of_an_unknown_entity() -> None:
@@ -174,6 +174,7 @@ def test_a_request_of_an_unknown_entity() -> None:
     }  # fmt: skip
     assert views[0].as_of == "2020-03-01T00:00:00.000000Z"
     assert views[0].expired == ()
+    assert views[0].unknown
 
 
 BAD: dict[str, tuple[dict[str, Any], str, str]] = {

@@ -74,6 +74,8 @@ BAD_FILES: dict[str, tuple[Any, str]] = {
     "a key that two have": (person(**{**ALL, "keys": [{"public": key("rik").public}]}), "a key stands twice"),
     "an unknown role": (person(**{**ALL, "roles": ["king"], "keys": [{"public": key("n").public}]}), "not of its type"),
     "an expiry that is no date": (person(**{**ALL, "keys": [{"public": key("n").public, "expires": "soon"}]}), "no expiry"),
+    "approvals for no day": (document(longest_approval_days=0), "is no number of days"),
+    "approvals for a century": (document(longest_approval_days=36500), "is no number of days"),
     "an amendment quorum of one": (document(amendment_quorum=1), "cannot be met by four eyes"),
     "an amendment quorum of more than there are": (document(amendment_quorum=4), "cannot be met by four eyes"),
     "a tier without a quorum": (document(quorum={1: ["risk"], 2: ["validator"]}), "a tier has no quorum"),

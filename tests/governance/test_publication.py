@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from countermark.errors import CountermarkError, RegistryError
-from countermark.governance import publication
+from countermark.governance import candidate, publication
 from countermark.governance.access import open_registry
 from countermark.governance.check import Check, check_all, check_document, check_release, passed
 from countermark.governance.fetch import fetch
@@ -19,10 +19,11 @@ from countermark.governance.workflow import Verdict, approve, carry_over, open_f
 from countermark.records.digest import canonical_json, sha256_hex
 from countermark.records.release import ReleaseRef
 from countermark.records.signoff import SignOff
-from countermark.registry.bodies import FindingOpened
-from countermark.registry.bundle import Bundle
+from countermark.registry.bodies import FindingOpened, PublicationBody
+from countermark.registry.bundle import Bundle, build_bundle
 from countermark.registry.directory import ServingDirectory
-from countermark.registry.tags import check_tags
+from countermark.registry.repository import Draft
+from countermark.registry.tags import TagDraft, check_tags
 from countermark.report.attachments import embedded_files
 from countermark.report.final import check_match
 from countermark.report.render import render, render_final
@@ -30,6 +31,7 @@ from countermark.stages.evidence_input import published_baseline
 from countermark.stages.files import ModelFiles
 from tests.governance.conftest import gated
 from tests.governance.desk import DRAFT, MODEL, REF, Desk, plain_pack, renamed, scorer_bytes, without_gates
+from tests.governance.test_workflow import without_profile
 from tests.registry.people import key
 from tests.registry.test_repository import git
 
@@ -49,6 +51,16 @@ def live(desk: Desk) -> Desk:
 
 
 # publication
+
+
+def test_a_candidate_without_a_reference_profile_is_not_published(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one is that was proposed before a stage made the profile."""
+    without_profile(desk)
+    monkeypatch.setattr(candidate, "_REQUIRED", ("pack.json", "validation_pack.pdf", "scorer.json"))
+    with pytest.raises(RegistryError, match=rf"the candidate of '{REF}' has no 'profile\.json'") as told:
+        publish(approved(desk).bank, key("eli"), REF)
+    assert "under a new version, and propose it" in str(told.value)
+    assert desk.bank.state().release(REF).publication is None
 
 
 @pytest.mark.usefixtures("quick")
@@ -511,3 +523,42 @@ def test_the_digest_of_a_bundle_binds_the_final(final: tuple[Desk, Path]) -> Non
     desk, path = final
     bundle = desk.bank.directory.bundle(desk.bank.state().release(REF).publication.bundle_digest)  # type: ignore[union-attr]
     assert bundle.manifest.members["validation_pack.pdf"] == sha256_hex(path.read_bytes())
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("member", "name"), [("spec.json", "spec"), ("profile.json", "reference profile"), ("pack.json", "pack")]
+)
+def test_verify_names_a_member_that_one_engineer_published_and_nobody_approved(
+    desk: Desk, member: str, name: str
+) -> None:
+    """Signed by hand: the tool itself does not make such a bundle."""
+    bank = approved(desk).bank
+    state = bank.state()
+    honest = Bundle.open(publication.build(bank, state, REF).bundle)
+    members = {part: data for part, data in honest.members.items() if part != "manifest.json"}
+    manifest = honest.manifest
+    forged = build_bundle(
+        REF, {**members, member: b'{"forged":1}'},
+        results=manifest.results, evidence=manifest.evidence, environment=manifest.environment,
+    )  # fmt: skip
+    release = state.release(REF)
+    body = PublicationBody(
+        release=str(REF), candidate=release.candidate, commit=release.proposal.commit, bundle=sha256_hex(forged),
+        files={"validation_pack.pdf": sha256_hex(members["validation_pack.pdf"])},
+    )  # fmt: skip
+    tag = TagDraft(str(REF), release.proposal.commit, "published")
+    bank.log.append(key("eli"), lambda _: Draft("publication", body.document(), (tag,)), bank.now)
+    bank.directory.write_bundle(forged)
+    found = {check.name: check for check in check_release(desk.bank, REF, render_again=False)}
+    assert found["bundle"].outcome == "fails"
+    assert f"holds another {name} than was approved" in found["bundle"].detail
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_approval_names_spec_and_profile_too(desk: Desk) -> None:
+    state = approved(desk).bank.state()
+    release = state.release(REF)
+    for approval in release.approvals:
+        assert {"spec", "profile"} <= set(approval.body.digests)
+        assert approval.body.digests.items() <= release.proposal.digests.items()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import yaml
 
 from countermark.errors import CountermarkError, RegistryError
 from countermark.governance.access import open_registry, pinned_root, signer_of
-from countermark.governance.candidate import change_of, differing_digests, read_candidate
+from countermark.governance.candidate import change_of, differing_digests
+from countermark.governance.publication import retire
 from countermark.governance.workflow import (
     Verdict,
     approve,
@@ -47,9 +51,9 @@ def finding(severity: str = "high", test: str | None = "cal.jeffreys") -> Findin
 # proposals
 
 
-def test_a_proposal_binds_what_was_built_and_committed(desk: Desk, tmp_path: Path) -> None:
-    (tmp_path / "paired.json").write_text("{}")
-    done = propose(desk.bank, key("dana"), MODEL, evidence=[tmp_path / "paired.json"], note="First version")
+def test_a_proposal_binds_what_was_built_and_committed(desk: Desk) -> None:
+    (desk.root / "paired.json").write_text("{}")
+    done = propose(desk.bank, key("dana"), MODEL, evidence=[desk.root / "paired.json"], note="First version")
     made = release(desk)
     pack = without_gates(plain_pack())
     assert made.proposal.digests["pack"] == pack.pack_hash
@@ -65,6 +69,16 @@ def test_a_proposal_binds_what_was_built_and_committed(desk: Desk, tmp_path: Pat
     assert check_tags(desk.bank.git, desk.bank.state()) == ()
 
 
+def without_profile(desk: Desk) -> None:
+    """The lock of a build that made no reference profile."""
+    path = desk.root / f"models/{MODEL}/dvc.lock"
+    lock = yaml.safe_load(path.read_text())
+    stage = lock["stages"]["all"]
+    stage["outs"] = [out for out in stage["outs"] if not out["path"].endswith("/profile.json")]
+    path.write_text(yaml.safe_dump(lock))
+    desk.commit("no profile")
+
+
 NOT_READY: dict[str, tuple[Callable[[Desk], object], str]] = {
     "conf that is not committed": (lambda d: d.write("conf/model/toy_pd.yaml", b"x"), "is not committed as it was built"),
     "a scorer that was built after the commit": (
@@ -72,6 +86,7 @@ NOT_READY: dict[str, tuple[Callable[[Desk], object], str]] = {
     "a pack that was deleted": (lambda d: (d.root / f"reports/{MODEL}/pack.json").unlink(), "cannot be read"),
     "a model without a build": (lambda d: (git(d.root, "rm", "-q", f"models/{MODEL}/dvc.lock"), d.commit("x")), "has no committed build"),
     "a damaged lock": (lambda d: (d.write(f"models/{MODEL}/dvc.lock", b"{"), d.commit("x")), "lock file is damaged"),
+    "a lock without a reference profile": (without_profile, "the build of 'toy_pd' has no 'profile.json'"),
     "a lock without a pack": (lambda d: (d.write(f"models/{MODEL}/dvc.lock", b"stages: {}"), d.commit("x")), "has no 'pack.json'"),
     "a scorer that the pack does not name": (
         lambda d: d.build(without_gates(plain_pack()), scorer_json=b"{}"), "not the one that the pack was made with"),
@@ -107,22 +122,42 @@ def test_a_model_without_a_decision_policy_binds_its_absence(desk: Desk) -> None
     assert "decision" in differing_digests(bare, before)
 
 
-def test_evidence_that_is_not_there(desk: Desk, tmp_path: Path) -> None:
+def test_evidence_that_is_not_there(desk: Desk) -> None:
     with pytest.raises(RegistryError, match="the evidence cannot be read"):
-        propose(desk.bank, key("dana"), MODEL, evidence=[tmp_path / "none.json"])
+        propose(desk.bank, key("dana"), MODEL, evidence=[desk.root / "none.json"])
+
+
+def test_evidence_from_outside_of_the_bank_is_refused(desk: Desk, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.json"
+    outside.write_text("{}")
+    (desk.root / "linked.json").symlink_to(outside)
+    for path in (outside, desk.root / ".." / outside.name, desk.root / "linked.json", Path("/etc/hostname")):
+        with pytest.raises(RegistryError, match="evidence is a file of the bank"):
+            propose(desk.bank, key("dana"), MODEL, evidence=[path])
+        with pytest.raises(RegistryError, match="evidence is a file of the bank"):
+            close_finding(desk.bank, key("vera"), "F-1", "settled", path)
+    assert desk.bank.state().position == 0
+
+
+@pytest.mark.parametrize("reason", ["", " \n"])
+def test_no_step_is_signed_without_its_reason(desk: Desk, reason: str) -> None:
+    propose(desk.bank, key("dana"), MODEL)
+    steps: list[Callable[[], object]] = [
+        lambda: reject(desk.bank, key("vera"), REF, reason),
+        lambda: withdraw(desk.bank, key("dana"), REF, reason),
+        lambda: retire(desk.bank, key("rik"), REF, reason),
+        lambda: retire(desk.bank, key("rik"), REF, reason, archive=False),
+        lambda: waive(desk.bank, key("rik"), REF, subject=("t", None), reason=reason, owner=None, expires="2027-01-01"),
+    ]
+    for step in steps:
+        with pytest.raises(RegistryError, match="no reason is given"):
+            step()
+    assert desk.bank.state().position == 1
 
 
 def test_only_those_who_build_propose(desk: Desk) -> None:
     with pytest.raises(RegistryError, match="this needs developer or owner"):
         propose(desk.bank, key("vera"), MODEL)
-
-
-def test_a_reference_profile_is_required_once_a_stage_makes_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    from countermark.governance import candidate
-
-    monkeypatch.setattr(candidate, "_required", lambda: ("pack.json", "shadow.json"))
-    with pytest.raises(RegistryError, match=r"has no 'shadow\.json'"):
-        read_candidate(desk.root, MODEL, Git(desk.root))
 
 
 CHANGES: dict[str, tuple[dict[str, str], tuple[str, str]]] = {
@@ -272,7 +307,7 @@ def test_a_proposal_that_hides_a_failed_gate_is_not_approved(tmp_path: Path) -> 
     ("changes", "says"),
     [
         ({"tier": 2}, "tells other tier than its pack"),
-        ({"developers": []}, "tells other developers than its pack"),
+        ({"developers": ["Somebody Else"]}, "tells other developers than its pack"),
         ({"opinion": "Fit for use"}, "tells other opinion than its pack"),
         ({"controls": [{"tests": ["cal.jeffreys"], "text": "x", "owner": "y", "expires": "2030-01-01"}]}, "tells other controls"),
         ({"digests": {"results": "0" * 64}}, "states another results digest than its pack"),
@@ -365,6 +400,59 @@ def test_a_finding_takes_the_owner_of_its_release_and_lands_in_an_inbox(desk: De
     assert desk.bank.state().open_findings(MODEL) == ()
     with pytest.raises(RegistryError, match="is closed already"):
         close_finding(desk.bank, key("vera"), opened.id, "Again")
+
+
+def test_a_finding_on_a_model_takes_its_owner_and_may_be_a_roles(desk: Desk) -> None:
+    propose(desk.bank, key("dana"), MODEL)
+    plain = FindingOpened(model=MODEL, severity="medium", text="Labels come late")
+    open_finding(desk.bank, key("vera"), plain)
+    open_finding(desk.bank, key("vera"), msgspec.structs.replace(plain, owner="risk", due="2027-01-31"))
+    state = desk.bank.state()
+    first, second = state.open_findings(MODEL)
+    assert first.body.owner == state.release(REF).proposal.owner
+    assert [t.subject for t in state.tasks("rik") if t.kind == "finding"] == [second.id]
+    reached = {
+        p.principal
+        for p in state.governance.body.principals
+        if first.id in {t.subject for t in state.tasks(p.principal)}
+    }
+    assert reached == {"olga"}, "the owner in the pack is no principal: whoever owns models hears of it"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"model": "toy_dp"}, "the log knows no model 'toy_dp'"),
+        ({"owner": "Nobody"}, "an owner whom the governance state knows"),
+        ({"due": "1999-01-01"}, "cannot be due in the past"),
+        ({"due": "soon"}, "soon"),
+        ({"test": "no.such"}, "knows a test 'no.such'"),
+        ({"test": "cal.jeffrey"}, "cal.jeffreys"),
+        ({"text": " "}, "says what was found"),
+    ],
+)
+def test_a_finding_that_could_reach_nobody_or_says_nothing_is_not_signed(
+    desk: Desk, change: dict[str, Any], why: str
+) -> None:
+    propose(desk.bank, key("dana"), MODEL)
+    before = desk.bank.state().position
+    good = FindingOpened(model=MODEL, severity="critical", text="Grade 7 is off", owner="vera", test="cal.jeffreys")
+    with pytest.raises(RegistryError, match=why):
+        open_finding(desk.bank, key("vera"), msgspec.structs.replace(good, **change))
+    assert desk.bank.state().position == before
+    opened = open_finding(desk.bank, key("vera"), good)
+    with pytest.raises(RegistryError, match="nothing is said of what settles"):
+        close_finding(desk.bank, key("vera"), f"F-{opened.position}", "  ")
+
+
+def test_the_tests_of_a_bank_whose_pack_is_not_at_hand_are_those_of_its_policy(desk: Desk) -> None:
+    propose(desk.bank, key("dana"), MODEL)
+    shutil.rmtree(desk.root / "reports")
+    shutil.rmtree(desk.root / ".dvc")
+    with pytest.raises(RegistryError, match="knows a test"):
+        open_finding(desk.bank, key("vera"), finding())
+    desk.write("conf/policy/standard.yaml", b"limits: {cal.jeffreys: {}}\ngating:\n")
+    open_finding(desk.bank, key("vera"), finding())
 
 
 def test_a_finding_on_an_unknown_release(desk: Desk) -> None:

@@ -23,9 +23,11 @@ class Gate(SqliteLedger):
         self.open = threading.Event()
         self.entered = threading.Semaphore(0)
         self.fail: BaseException | None = None
+        self.batches: list[list[str]] = []
 
     def store(self, items: list[Item]) -> list[EntryRef]:
         self.entered.release()
+        self.batches.append([key for _, key, _, _ in items])
         assert self.open.wait(20)
         if self.fail is not None:
             raise self.fail
@@ -123,6 +125,45 @@ def test_nobody_waits_for_ever_when_the_thread_ends(gate: Gate, monkeypatch: pyt
                 future.result(20)
         with pytest.raises(LedgerError, match="its thread ended: ZeroDivisionError"):
             committer.submit(*item(4))
+
+
+@pytest.mark.parametrize("alone", [3, 4, 5])
+def test_entries_that_belong_together_share_one_transaction(gate: Gate, alone: int) -> None:
+    """Also where a transaction is full before the last of them."""
+    with gate, GroupCommitter(gate, most_in_batch=5) as committer:
+        first = committer.submit(*item(0))
+        assert gate.entered.acquire(timeout=20)
+        before = [committer.submit(*item(n)) for n in range(1, alone + 1)]
+
+        async def together() -> list[EntryRef | BaseException]:
+            waiters = committer.submit_all_async([item(n) for n in range(10, 14)])
+            after = committer.submit(*item(20))
+            gate.open.set()
+            refs = await asyncio.gather(*waiters, return_exceptions=True)
+            assert after.result(20).seq == alone + 5
+            return refs
+
+        refs = asyncio.run(together())
+        assert [ref.seq for ref in refs if isinstance(ref, EntryRef)] == list(range(alone + 1, alone + 5))
+        assert [future.result(20).seq for future in [first, *before]] == list(range(alone + 1))
+        (of_all,) = [set(batch) for batch in gate.batches if "decision-10" in batch]
+        assert {"decision-11", "decision-12", "decision-13"} < of_all
+
+
+def test_of_entries_that_belong_together_none_is_stored_if_one_cannot_be(gate: Gate) -> None:
+    gate.open.set()
+    with gate, GroupCommitter(gate, most_pending=3) as committer:
+
+        async def together(items: list[Item]) -> None:
+            await asyncio.gather(*committer.submit_all_async(items))
+
+        with pytest.raises(LedgerError, match="too many entries wait"):
+            asyncio.run(together([item(n) for n in range(4)]))
+        with pytest.raises(LedgerError):
+            asyncio.run(together([item(0), ("decision", "", b"", AT)]))
+        assert list(gate.read()) == []
+        asyncio.run(together([item(n) for n in range(3)]))
+        assert [entry.key for entry in gate.read()] == [f"decision-{n}" for n in range(3)]
 
 
 def test_the_queue_is_bounded(gate: Gate) -> None:

@@ -130,7 +130,9 @@ def test_an_entry_reads_its_payload() -> None:
 
 def test_a_batch_answers_every_item() -> None:
     stored = EntryRef("other", 5, "aa", True)
-    batch = Batch([item(1), item(2), item(1), item(1, "shadow"), item(1, "shadow"), item(3)], {"decision-2": stored})
+    batch = Batch(
+        [item(1), item(2), item(1), item(1, "shadow"), item(1, "shadow"), item(3)], {("decision", "decision-2"): stored}
+    )
     assert [fresh[1] for fresh in batch.fresh] == ["decision-1", "shadow-1", "shadow-1", "decision-3"]
     rows = link("c", 10, GENESIS, batch.fresh)
     refs = batch.refs("c", rows)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from countermark.errors import LedgerError
 from countermark.ledger import KINDS, Ledger, open_ledger, verify_export
-from countermark.ledger.entry import Item
+from countermark.ledger.entry import ONCE, Item
 from tests.ledger.entries import AT, instant, item, items
 from tests.servers import PostgresServer
 
@@ -94,11 +94,13 @@ def test_all_of_a_transaction_or_none(url: str) -> None:
         assert ledger.append(*item(3)).seq == 1
 
 
-def test_a_repeated_decision_answers_with_the_stored_one(url: str) -> None:
+@pytest.mark.parametrize("kind", ONCE)
+def test_a_repeated_decision_or_event_answers_with_the_stored_one(url: str, kind: str) -> None:
+    other = ONCE[1 - ONCE.index(kind)]
     with open_ledger(url) as one, open_ledger(url) as two:
-        first = one.append("decision", "d", b"first", AT)
-        again = one.append("decision", "d", b"second", AT)
-        elsewhere = two.append_many([("decision", "e", b"", AT), ("decision", "d", b"third", AT), item(1, "shadow")])
+        first = one.append(kind, "d", b"first", AT)
+        again = one.append(kind, "d", b"second", AT)
+        elsewhere = two.append_many([(other, "d", b"", AT), (kind, "d", b"third", AT), item(1, "shadow")])
         for repeat in (again, elsewhere[1]):
             assert repeat.repeated
             assert (repeat.chain, repeat.seq, repeat.hash) == (first.chain, first.seq, first.hash)
@@ -106,7 +108,7 @@ def test_a_repeated_decision_answers_with_the_stored_one(url: str) -> None:
             ("chain-001", 0, False),
             ("chain-001", 1, False),
         ]
-        assert [entry.payload for entry in one.get("decision", "d")] == [b"first"]
+        assert [entry.payload for entry in one.get(kind, "d")] == [b"first"]
         assert one.verify().ok
 
 
@@ -117,7 +119,8 @@ def test_a_kind_that_is_no_decision_may_repeat(url: str) -> None:
         assert [entry.payload for entry in ledger.get("outcome", "d")] == [b"0", b"1"]
 
 
-def test_the_same_decision_at_two_workers_at_once_is_stored_once(url: str) -> None:
+@pytest.mark.parametrize("kinds", [("decision",), ("event",), ONCE], ids=" and ".join)
+def test_the_same_decision_or_event_at_two_workers_at_once_is_stored_once(url: str, kinds: tuple[str, ...]) -> None:
     ledgers = [open_ledger(url) for _ in range(3)]
     refs: list[dict[str, tuple[str, int]]] = [{} for _ in ledgers]
     start = threading.Barrier(len(ledgers))
@@ -127,7 +130,8 @@ def test_the_same_decision_at_two_workers_at_once_is_stored_once(url: str) -> No
         start.wait()
         # In another order on every worker: that would deadlock locks that are taken one by one.
         for number in range(60):
-            batch = [item((number * 7 + step * (1, -1, 2)[place]) % 60) for step in range(5)]
+            asked = [(number * 7 + step * (1, -1, 2)[place]) % 60 for step in range(5)]
+            batch = [item(k, kinds[k % len(kinds)]) for k in asked]
             for wanted, ref in zip(batch, ledgers[place].append_many(batch), strict=True):
                 refs[place].setdefault(wanted[1], (ref.chain, ref.seq))
                 fresh.append(not ref.repeated)
@@ -139,7 +143,7 @@ def test_the_same_decision_at_two_workers_at_once_is_stored_once(url: str) -> No
         thread.join(60)
     assert sum(fresh) == 60
     assert refs[0] == refs[1] == refs[2]
-    assert len(list(ledgers[0].read(kinds=["decision"]))) == 60
+    assert len(list(ledgers[0].read(kinds=kinds))) == 60
     report = ledgers[0].verify()
     assert report.ok, report.first_problem
     for ledger in ledgers:
@@ -191,10 +195,10 @@ def test_the_latest_of_two_chains_is_the_newest(url: str) -> None:
 def test_chains_are_read_in_order_of_time(url: str) -> None:
     with open_ledger(url) as one, open_ledger(url) as two:
         for second in range(0, 20, 2):
-            one.append("event", "e", b"%d" % second, instant(second))
-            two.append("event", "e", b"%d" % (second + 1), instant(second + 1))
+            one.append("outcome", "e", b"%d" % second, instant(second))
+            two.append("outcome", "e", b"%d" % (second + 1), instant(second + 1))
         assert [int(entry.payload) for entry in one.read()] == list(range(20))
-        assert [int(entry.payload) for entry in one.get("event", "e")] == list(range(20))
+        assert [int(entry.payload) for entry in one.get("outcome", "e")] == list(range(20))
 
 
 def test_a_read_does_not_run_ahead_of_its_start(url: str) -> None:
@@ -269,7 +273,7 @@ def test_addresses_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     for address in ("sqlite:///here", Path("here"), "here", f"sqlite:///{tmp_path}/here"):
         with open_ledger(address) as ledger:
-            ledger.append("event", "e", b"", AT)
+            ledger.append("outcome", "e", b"", AT)
     assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [
         "chain-000.lock",
         "chain-000.sqlite",
@@ -285,7 +289,7 @@ def play(opened: Callable[[], Ledger], played: list[tuple[int, list[Item]]], fol
     ledgers = [opened() for _ in range(3)]
     names = [ledger.acquire() for ledger in ledgers]
     expected: dict[str, list[Item]] = {name: [] for name in names}
-    decided: set[str] = set()
+    stored: set[tuple[str, str]] = set()
     cursor: dict[str, int] = {}
     shadows: dict[str, int] = {}
     polled: list[str] = []
@@ -293,12 +297,12 @@ def play(opened: Callable[[], Ledger], played: list[tuple[int, list[Item]]], fol
     for place, batch in played:
         refs = ledgers[place].append_many(batch)
         for one, ref in zip(batch, refs, strict=True):
-            assert ref.repeated == (one[0] == "decision" and one[1] in decided)
+            assert ref.repeated == (one[:2] in stored)
             if not ref.repeated:
                 expected[names[place]].append(one)
                 assert ref.seq == len(expected[names[place]]) - 1
-            if one[0] == "decision":
-                decided.add(one[1])
+            if one[0] in ONCE:
+                stored.add(one[:2])
         for entry in ledgers[0].read(after=cursor):
             cursor[entry.chain] = entry.seq
             polled.append(entry.hash)

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from countermark.errors import LedgerError
-from countermark.ledger import GroupCommitter, open_ledger, postgres_writer
+from countermark.ledger import GroupCommitter, batch, open_ledger, postgres_writer
 from countermark.ledger.postgres import PostgresLedger
 from tests.ledger.entries import AT, item
 from tests.ledger.processes import Writer, check_all_there_once
@@ -90,10 +90,51 @@ def test_a_lost_answer_is_found_out_and_stored_once(
         for number in range(1, times + 1):
             proxy.lose_after = b"payload %d" % number
             # No decision: its unique key would hide a second copy.
-            ref = ledger.append("event", f"d{number}", b"payload %d" % number, AT)
+            ref = ledger.append("outcome", f"d{number}", b"payload %d" % number, AT)
             assert (ref.seq, ref.repeated) == (number, False)
             assert proxy.lost == number
         assert [entry.seq for entry in ledger.read()] == list(range(times + 1))
+        assert ledger.verify().ok
+
+
+@pytest.mark.parametrize("when", [b"payload 1", b"COMMIT"], ids=["before the commit", "of the commit"])
+def test_a_lost_answer_about_an_event_is_found_out_and_stored_once(
+    postgres: PostgresServer, postgres_url: str, proxy: Proxy, when: bytes
+) -> None:
+    """An event is stored in a transaction of several steps: what was lost with it open is undone and done again."""
+    with open_ledger(through(proxy, postgres_url, postgres)) as ledger:
+        ledger.append(*item(0, "event"))
+        proxy.lose_after = when
+        refs = ledger.append_many([("event", "e1", b"payload 1", AT), ("outcome", "o1", b"", AT), item(0, "event")])
+        assert proxy.lost == 1
+        assert [(ref.seq, ref.repeated) for ref in refs] == [(1, False), (2, False), (0, True)]
+        assert [entry.key for entry in ledger.read()] == ["event-0", "e1", "o1"]
+        assert ledger.append(*item(3)).seq == 3
+        assert ledger.verify().ok
+
+
+def test_a_refused_event_leaves_no_transaction_open(postgres: PostgresServer, postgres_url: str) -> None:
+    with PostgresLedger(postgres_url) as ledger, open_ledger(postgres_url) as other:
+        ledger.append(*item(1, "event"))
+        postgres.sql("ALTER TABLE countermark_ledger ADD CHECK (length(payload) < 50)", postgres_url)
+        with pytest.raises(LedgerError, match="nothing was stored"):
+            ledger.append(*item(2, "event", bytes(100)))
+        assert not other.append(*item(2, "event")).repeated, "nobody holds its lock"
+        assert ledger.append(*item(3, "event")).seq == 1
+        assert ledger.verify().ok
+
+
+def test_an_event_that_an_old_ledger_holds_twice_is_answered_with_the_first(
+    postgres: PostgresServer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with PostgresLedger(postgres_url) as ledger, open_ledger(postgres_url) as other:
+        with monkeypatch.context() as then:
+            then.setattr(batch, "ONCE", ("decision",))
+            then.setattr(postgres_writer, "names_of", lambda items, kinds: set())
+            first = ledger.append("event", "e", b"1", "2026-12-04T14:00:00.000000Z")
+            other.append("event", "e", b"2", "2026-12-04T14:00:01.000000Z")
+        again = other.append("event", "e", b"3", AT)
+        assert (again.chain, again.seq, again.repeated) == (first.chain, first.seq, True)
         assert ledger.verify().ok
 
 
@@ -138,8 +179,8 @@ def test_a_chain_that_another_process_took_meanwhile(postgres: PostgresServer, p
 
             writer._resume = slower  # type: ignore[method-assign, assignment]
             setattr(proxy, loses, b"payload 1")
-            first = ledger.append("event", "d1", b"payload 1", AT)
-            second = ledger.append("event", "d2", b"", AT)
+            first = ledger.append("outcome", "d1", b"payload 1", AT)
+            second = ledger.append("outcome", "d2", b"", AT)
             assert [(ref.chain, ref.seq) for ref in (first, second)] == expected
             other.append(*item(9))
             assert sorted(entry.key for entry in other.read()) == ["d1", "d2", "decision-0", "decision-9"]
@@ -189,7 +230,14 @@ def test_an_answer_lost_for_good_shows_as_repeated_later(
         proxy.lose_after = b"payload 1"
         with pytest.raises(LedgerError, match="nothing was acknowledged"):
             ledger.append("decision", "d1", b"payload 1", AT)
-        again = ledger.append("decision", "d1", b"payload 1", AT)
+        end, again = time.monotonic() + 20, None
+        while again is None:
+            # It does not wait for the lost session to end either: on a busy machine that takes a moment.
+            try:
+                again = ledger.append("decision", "d1", b"payload 1", AT)
+            except LedgerError:
+                assert time.monotonic() < end
+                time.sleep(0.05)
         assert (again.seq, again.repeated) == (1, True)
         assert ledger.append(*item(2)).seq == 2
         assert ledger.verify().ok
@@ -296,7 +344,7 @@ def test_workers_that_collide_all_the_time_get_on(postgres_url: str) -> None:
 def test_a_deadlock_is_tried_again(postgres_url: str) -> None:
     """Another session has one of our keys and waits for the other: the server ends our statement, not our batch."""
     with PostgresLedger(postgres_url) as ledger, open_ledger(postgres_url) as reader:
-        ledger.append("event", "e", b"", AT)
+        ledger.append("outcome", "e", b"", AT)
         insert = "INSERT INTO countermark_ledger VALUES ('other', %s, %s, 'decision', %s, '', '', '')"
         with psycopg.connect(postgres_url) as session:
             session.execute("SET deadlock_timeout = '30s'")
@@ -311,7 +359,7 @@ def test_a_deadlock_is_tried_again(postgres_url: str) -> None:
             session.commit()
         ours.join(30)
         assert [(ref.chain, ref.seq, ref.repeated) for ref in refs] == [("other", 1, True), ("other", 0, True)]
-        assert ledger.append("event", "e", b"", AT).seq == 1
+        assert ledger.append("outcome", "e", b"", AT).seq == 1
         assert reader.heads()["chain-000"][0] == 1
 
 

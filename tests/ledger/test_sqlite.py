@@ -370,6 +370,20 @@ def test_a_reader_changes_nothing(folder: Path) -> None:
             file.connection.execute("INSERT INTO entries VALUES (9, '', '', '', x'', x'', x'')")
 
 
+def test_every_file_of_a_ledger_and_an_export_of_it_are_private(folder: Path, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with SqliteLedger(folder) as ledger:
+            ledger.append(*item(1))
+            ledger.export(tmp_path / "export.jsonl")
+            files = [*folder.iterdir(), tmp_path / "export.jsonl"]
+            modes = {path.name: path.stat().st_mode & 0o777 for path in files}
+    finally:
+        os.umask(before)
+    assert {"chain-000.sqlite", "chain-000.sqlite-wal", "chain-000.lock", "decisions.lock"} <= set(modes)
+    assert set(modes.values()) == {0o600}, modes
+
+
 def test_entries_cannot_be_changed_by_accident(folder: Path) -> None:
     with open_ledger(folder) as ledger:
         ledger.append(*item(1))
@@ -425,6 +439,9 @@ def test_an_auditor_reads_what_they_may_not_write(shared: Path) -> None:
 def test_an_auditor_reads_beside_a_writer(shared: Path) -> None:
     with open_ledger(shared) as ledger:
         ledger.append_many([item(n) for n in range(5)])
+        # Made private; whoever runs the ledger opens it to its readers.
+        for path in shared.glob("chain-000.sqlite*"):
+            path.chmod(0o644)
         shared.chmod(0o555)
         done = as_another_user(shared)
         assert done.stdout.split() == ["True", "5", "2"], done.stderr

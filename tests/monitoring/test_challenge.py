@@ -16,6 +16,7 @@ from countermark.monitoring.challenge import ChallengeEvidence, compare
 from countermark.monitoring.window import read_production
 from countermark.records.clock import iso
 from countermark.records.decision import DecisionRecord, decode, encode
+from countermark.scoring.decider import VALUE_ONLY
 from tests.monitoring.productions import AS_OF, World, bound, outcome, population
 
 Rng = np.random.Generator
@@ -155,8 +156,18 @@ def test_without_a_pair_there_is_evidence_of_nothing(world: World) -> None:
     assert (found.model, found.decisions, found.verdict) == ("pair", 0, "too few labels")
 
 
+def test_one_outcome_that_cannot_be_one_does_not_end_the_comparison(world: World) -> None:
+    made = paired(world, 400)
+    before = compared(world)
+    world.told(made[0].id, 7.5, ago=1, model="pair")
+    assert compared(world) == before, "the outcome before it holds"
+
+
 def test_amounts_are_refused(world: World) -> None:
-    made = paired(world, 50)
+    def estimated(record: DecisionRecord, _: Rng) -> DecisionRecord:
+        return msgspec.structs.replace(record, decision=VALUE_ONLY)
+
+    made = paired(world, 50, champion=estimated)
     world.told(made[0].id, 0.4, ago=1, model="pair")
     with pytest.raises(MonitoringError, match="1 of 50 outcomes that are neither"):
         compared(world)

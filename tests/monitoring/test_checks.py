@@ -10,9 +10,12 @@ import pytest
 
 from countermark.errors import MonitoringError
 from countermark.metrics.discrimination import auc
+from countermark.monitoring.findings import sentence
 from countermark.monitoring.run import run_monitor
 from countermark.records.decision import DecisionRecord
 from countermark.records.lights import Light
+from countermark.records.profile import CategoricalProfile, GroupProfile
+from countermark.scoring.decider import VALUE_ONLY
 from tests.monitoring.productions import AS_OF, LIMITS, World, bound, kpi, only, plan, profile, release
 
 Rng = np.random.Generator
@@ -221,11 +224,16 @@ def test_too_few_labels_are_not_evaluated(world: World, labels: int, reason: str
         assert reason in (reading.reason or "")
 
 
+def estimated(record: DecisionRecord, _: Rng) -> DecisionRecord:
+    return msgspec.structs.replace(record, decision=VALUE_ONLY)
+
+
 def test_amounts_have_no_performance_of_events(world: World) -> None:
     world.releases["1.0.0"] = release(profile=profile(events=None, performance={}))
-    made = world.decide(300, ago=45)
+    made = world.decide(300, ago=45, change=estimated)
     for one in made:
         world.told(one.id, 0.4, ago=10)
+    assert world.run(only("auc")).watch.labelled == 300
     for check in ("auc", "auc_drop", "calibration"):
         (reading,) = world.run(only(check)).watch.readings
         assert (reading.light, reading.reason) == (
@@ -234,11 +242,44 @@ def test_amounts_have_no_performance_of_events(world: World) -> None:
         )
 
 
-def test_an_outcome_that_is_no_event_and_no_non_event_is_told(world: World) -> None:
+def test_an_outcome_that_cannot_be_one_blinds_nothing_and_is_a_finding(world: World) -> None:
+    made = world.decide(2000, ago=45, labels=2000)
+    before = world.run(only("auc"))
+    assert not before.findings
+    world.told(made[0].id, 7.5, ago=20)
+    world.told(made[1].id, 1, ago=20, observed_at="2999-01-01T00:00:00.000000Z")
+    world.told(made[2].id, 1, ago=20, observed_at="1-01-02T00:00:00.000000Z")
+    found = world.run(only("auc"))
+    (reading,) = [one for one in found.watch.readings if one not in before.watch.readings]
+    assert len(found.watch.readings) == 2, "the AUC is what it was"
+    assert (reading.check, reading.value, reading.light) == ("odd_outcomes", 3.0, Light.FAIL)
+    (finding,) = found.findings
+    assert finding.id == "m/odd_outcomes/all"
+    assert finding.owner == "Olga"
+    assert finding.text == f"number of outcomes set aside as impossible is 3 on {reading.n} rows; limit = 0"
+    world.told(made[0].id, 0, ago=19)
+    for one in made[1:3]:
+        world.told(one.id, 1, ago=19)
+    (closed,) = world.run(only("auc"), days=0.1).findings
+    assert (closed.id, closed.status) == ("m/odd_outcomes/all", "closed")
+    assert closed.text == "no outcome of the window is set aside any more"
+
+
+def test_outcomes_that_were_set_aside_before_the_window_are_old_news(world: World) -> None:
+    made = world.decide(500, ago=60, labels=500)
+    world.told(made[0].id, 7.5, ago=20)
+    assert [f.check for f in world.run(only("auc")).findings] == ["odd_outcomes"]
+    (gone,) = world.run(only("auc"), days=10.5).findings
+    assert gone.status == "closed"
+
+
+def test_a_model_that_was_of_amounts_before_has_no_performance_of_events(world: World) -> None:
     made = world.decide(500, ago=45, labels=500)
-    world.told(made[0].id, 2.0, ago=1)
+    (before,) = world.decide(1, ago=45, change=estimated, seed=4)
+    world.told(before.id, 0.4, ago=1)
     reading = world.read(only("auc"))["score"]
-    assert (reading.light, reading.reason) == (Light.NOT_EVALUATED, "1 of 500 outcomes are neither 0 nor 1")
+    assert len(made) == 500
+    assert (reading.light, reading.reason) == (Light.NOT_EVALUATED, "1 of 501 outcomes are neither 0 nor 1")
 
 
 def test_without_an_auc_at_validation_there_is_no_drop(world: World) -> None:
@@ -268,7 +309,49 @@ def test_a_group_that_is_declined_more_is_seen(world: World) -> None:
     }
     assert reading.light is Light.FAIL
     assert reading.value == pytest.approx(rate["f"] / rate["m"], rel=1e-8)
-    assert reading.reference == pytest.approx(rate["m"], rel=1e-8)
+
+
+def test_the_figure_at_release_is_the_same_figure_and_comes_from_the_profile(world: World) -> None:
+    """Whatever production looks like; a shift or a drop names the level that it is measured from."""
+    then = profile(
+        categorical={
+            "region": CategoricalProfile(
+                levels=("north", "south", "east"), counts=(10_000, 5_800, 4_000), other=200, missing=0
+            )
+        },
+        groups={"sex": {"f": GroupProfile(n=8_000, favourable=5_320), "m": GroupProfile(n=10_000, favourable=7_000)}},
+    )
+    world.releases["1.0.0"] = release(profile=then)
+    world.decide(2000, change=against_women(world, 0.5))
+    world.decide(1500, ago=45, labels=1500, change=shuffled)
+    readings = world.run(plan(), groups=world.groups).watch.readings
+    told = {(r.check, r.subject): r.reference for r in readings}
+    assert told == {
+        ("daily_volume", "all"): None,
+        ("expired_share", "all"): None,
+        ("missing_shift", "x"): pytest.approx(then.numeric["x"].missing / 20_000, rel=1e-8),
+        ("missing_shift", "region"): 0.0,
+        ("unseen_share", "region"): 0.01,
+        ("feature_psi", "x"): None,
+        ("feature_psi", "region"): None,
+        ("score_psi", "score"): None,
+        ("decision_shift", "all"): pytest.approx(then.favourable / 20_000, rel=1e-8),
+        ("auc", "score"): 0.77,
+        ("auc_drop", "score"): 0.77,
+        ("calibration", "all"): None,
+        ("adverse_impact", "sex=f"): pytest.approx((5_320 / 8_000) / 0.7, rel=1e-8),
+    }
+    assert {check for check, _ in told} == set(LIMITS), "a check that is new here says what it was at release"
+    words = {r.check: sentence(r) for r in readings}
+    assert ", 0.95 in the reference;" in words["adverse_impact"]
+    assert ", from 0.77 in the reference;" in words["auc_drop"]
+    assert "reference" not in words["calibration"]
+
+
+def test_a_group_that_validation_did_not_see_has_no_figure_at_release(world: World) -> None:
+    world.releases["1.0.0"] = release(profile=profile(groups={"sex": {"f": GroupProfile(n=9, favourable=5)}}))
+    world.decide(400)
+    assert world.read(only("adverse_impact"), groups=world.groups)["sex=f"].reference is None
 
 
 def test_groups_that_are_not_at_hand_are_said(world: World) -> None:
@@ -323,12 +406,15 @@ def test_every_measure_of_a_kpi(world: World) -> None:
         "override_rate": 0.02,
         "decisions_per_day": 1000 / 30,
     }
+    then = {"favourable_rate": profile().favourable / 20_000, "outcome_rate": (profile().events or 0) / 20_000}
     for measure, value in expected.items():
         inside = {"kind": "band", "inner": [0, 1000], "outer": [0, 1000], "source": "t"}
         outside = {"kind": "upper", "watch": value / 3, "fail": value / 2, "source": "t"}
         reading = world.read(kpi(measure, inside))["figure"]
         assert reading.value == pytest.approx(value, rel=1e-8)
         assert (reading.light, reading.owner) == (Light.PASS, "Karl")
+        known = then.get(measure)
+        assert reading.reference == (None if known is None else pytest.approx(known, rel=1e-8))
         assert world.light(kpi(measure, outside), "figure") is Light.FAIL
 
 

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from countermark.config.monitor import MonitorPlan
 from countermark.errors import MonitoringError
 from countermark.monitoring.findings import findings_of, standing_findings, worst_of
-from countermark.monitoring.run import ModelRun, log_findings, post_findings
+from countermark.monitoring.run import ModelRun, log_findings, post_findings, run_monitor
 from countermark.records.clock import iso
 from countermark.records.decision import decode
 from countermark.records.lights import Light
@@ -114,6 +115,23 @@ def test_a_run_is_on_the_ledger(world: World) -> None:
     assert (entry.key, entry.at) == ("m", iso(AS_OF))
     assert standing_findings(world.ledger) == {"m/daily_volume/all": run.findings[0]}
     assert standing_findings(world.ledger, until=iso(AS_OF.replace(year=2025))) == {}
+
+
+def test_a_run_as_of_the_past_opens_nothing_that_a_newer_run_found_well(world: World) -> None:
+    world.decide(1500)
+    assert world.run(only("daily_volume")).findings == ()
+    past = world.run(only("daily_volume"), days=-40)
+    assert [f.light for f in past.findings] == [Light.FAIL], "it is told: nothing was decided then"
+    assert standing_findings(world.ledger) == {}, "and does not stand: the newest reading is Pass"
+    assert len(list(world.ledger.read(["monitor"]))) == 2
+    ahead = AS_OF.replace(year=2099)
+    run_monitor(world.ledger, {"m": world.releases}, {"m": plan(limits={})}, ahead)
+    made = run_monitor(world.ledger, {"m": world.releases}, {"m": only("auc")}, AS_OF, now=AS_OF)
+    assert made[0].watch.release == "1.0.0"
+    world.decide(10, ago=-1)
+    later = AS_OF + timedelta(days=60)
+    run_monitor(world.ledger, {"m": world.releases}, {"m": only("daily_volume")}, later, now=later)
+    assert set(standing_findings(world.ledger)) == {"m/daily_volume/all"}, "a run dated ahead keeps nobody silent"
 
 
 def test_runs_follow_one_another(world: World) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from countermark.monitoring.window import read_production
+from countermark.errors import MonitoringError
+from countermark.monitoring.window import pin, read_production
 from countermark.records.clock import iso
+from countermark.scoring.decider import VALUE_ONLY
 from tests.monitoring.productions import AS_OF, World, bound, record
 
 
@@ -120,12 +124,90 @@ def test_a_window_holds_its_end_and_not_its_beginning(
     assert [r.id for r in found] == [f"r{k}" for k, age in enumerate(ages) if until_days <= age < until_days + days]
 
 
+def test_what_a_checkpoint_since_does_not_cover_was_written_later(world: World) -> None:
+    """An entry may bear any date: the instant itself, or a day long past."""
+    one, two, three = world.decide(3, ago=60)
+    world.told(one.id, 1, ago=10)
+    assert read_production(world.ledger, AS_OF)["m"].checkpoint is None
+    taken = world.ledger.checkpoint(iso(AS_OF))
+    for late, ago in ((two, 0), (three, 20)):
+        world.told(late.id, 1, ago=ago)
+    world.decide(5, ago=3)
+    world.ledger.checkpoint(iso(AS_OF + timedelta(days=1)))
+    found = read_production(world.ledger, AS_OF)["m"]
+    assert (set(found.outcomes), len(found.decisions), found.checkpoint) == ({one.id}, 3, taken.digest)
+    later = read_production(world.ledger, AS_OF + timedelta(hours=1))["m"]
+    assert (set(later.outcomes), len(later.decisions)) == ({one.id, two.id, three.id}, 8)
+
+
+def test_a_checkpoint_dated_in_the_future_bounds_nothing(world: World) -> None:
+    world.decide(1, ago=60)
+    world.ledger.checkpoint(iso(AS_OF + timedelta(days=36500)))
+    world.decide(1, ago=50)
+    assert len(read_production(world.ledger, AS_OF, AS_OF)["m"].decisions) == 2
+
+
+def test_figures_of_an_instant_are_pinned_once(world: World) -> None:
+    assert pin(world.ledger, AS_OF, AS_OF) is None, "an empty ledger"
+    world.decide(1, ago=60)
+    now = AS_OF + timedelta(hours=1)
+    taken = pin(world.ledger, AS_OF, now)
+    assert taken is not None
+    assert taken.at == iso(now)
+    assert pin(world.ledger, AS_OF, now + timedelta(days=1)) == taken
+    assert pin(world.ledger, now + timedelta(hours=1), now + timedelta(days=1)) != taken
+    with pytest.raises(MonitoringError, match="nothing is known of the future"):
+        pin(world.ledger, now + timedelta(seconds=1), now)
+
+
 def test_labels_of_records(world: World) -> None:
-    made = world.decide(3, ago=60)
+    made = world.decide(3, ago=60, change=lambda r, _: msgspec.structs.replace(r, decision=VALUE_ONLY))
     world.told(made[0].id, 1, ago=5)
     world.told(made[2].id, 0.25, ago=5)
     found, y = read_production(world.ledger, AS_OF)["m"].labelled(tuple(made))
     assert ([r.id for r in found], y.tolist()) == ([made[0].id, made[2].id], [1.0, 0.25])
+
+
+def odd(world: World) -> tuple[int, int]:
+    return read_production(world.ledger, AS_OF)["m"].odd_within(30)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"value": 0.5},
+        {"value": -1},
+        {"observed_at": "2999-01-01T00:00:00.000000Z"},
+        {"observed_at": "1-01-02T00:00:00.000000Z"},
+        {"observed_at": "0800-01-02T00:00:00.000000Z"},
+        {"known_at": "soon"},
+    ],
+)
+def test_what_cannot_be_an_outcome_is_set_aside_until_it_is_corrected(world: World, changes: dict[str, Any]) -> None:
+    one, two = world.decide(2, ago=60)
+    world.told(one.id, 1, ago=20)
+    wrong = {"value": 1, **changes}
+    world.told(one.id, wrong.pop("value"), ago=10, **wrong)
+    assert outcomes(world) == {one.id: 1}, "what was told before holds"
+    assert odd(world) == (1, 2)
+    world.told(two.id, 0, ago=9)
+    assert odd(world) == (1, 3), "of another case"
+    world.told(one.id, 0, ago=8)
+    assert (outcomes(world), odd(world)) == ({one.id: 0, two.id: 0}, (0, 4))
+
+
+def test_a_wrong_outcome_by_entity_is_corrected_by_the_entity(world: World) -> None:
+    one, two = world.decide(2, ago=60)
+    for made in (one, two):
+        world.told(None, 7, ago=20, entity=made.entity)
+    world.told(None, 1, ago=10, entity=one.entity)
+    assert (outcomes(world), odd(world)) == ({one.id: 1}, (1, 3))
+
+
+def test_an_unresolved_outcome_may_say_anything(world: World) -> None:
+    (one,) = world.decide(1, ago=60)
+    world.told(one.id, 0.5, ago=20, final=False)
+    assert (outcomes(world), odd(world)) == ({}, (0, 0))
 
 
 def test_models_are_kept_apart(world: World) -> None:

@@ -191,6 +191,19 @@ def test_the_refused_files_are_all_that_are_written(bank: Path) -> None:
     assert sorted(scaffold(bank).files) == sorted(TAKEN)
 
 
+@pytest.mark.parametrize(("kind", "days"), [("pd", 365), ("fraud", 31), ("aml", 90), ("propensity", 30)])
+def test_a_guessed_maturity_is_an_open_question(bank: Path, kind: str, days: int) -> None:
+    """Performance would otherwise be judged by a number that nobody has looked at."""
+    made = scaffold(bank, kind=kind)
+    text = made.files["conf/monitor/fresh.yaml"]
+    assert yaml.safe_load(text)["maturity_days"] == days
+    head = text.partition("\nname:")[0]
+    asked = f"maturity_days {days} in conf/monitor/fresh.yaml is guessed from the kind '{kind}'"
+    assert f"# ? {asked}" in head
+    assert any(question.startswith(asked) for question in made.questions)
+    assert f"# ? {asked}" in made.files["conf/model/fresh.yaml"]
+
+
 def test_the_narrative_holds_every_question_unanswered(bank: Path) -> None:
     text = scaffold(bank).files["conf/model/fresh.md"]
     for key, question in QUESTIONS.items():
@@ -227,6 +240,7 @@ def test_an_empty_bank_holds_no_source_of_the_framework() -> None:
     assert not any(name.endswith(".py") for name in files)
     assert {"conf/bank.yaml", "conf/policy/standard.yaml", ".gitignore", ".dvcignore", "requirements.txt"} <= set(files)
     assert list(files) == sorted(files)
+    assert {"/ledger/", "/releases/", "/serve-keys.json"} <= set(files[".gitignore"].split())
 
 
 @pytest.mark.parametrize("name", ["plain", "Bank: of #1", "Ünïcode 'quoted'", "yes", "123", "- x"])

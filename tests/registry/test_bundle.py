@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from countermark.errors import RegistryError
 from countermark.records.digest import canonical_json, sha256_hex
 from countermark.records.release import BundleManifest, ReleaseRef
 from countermark.registry.bundle import Bundle, build_bundle
-from countermark.registry.directory import ServingDirectory
+from countermark.registry.directory import ServingDirectory, require_approved_content
 from countermark.registry.events import log_lines
 from tests.registry.people import DIGESTS, LATER, REF, Log
 
@@ -58,10 +60,18 @@ def test_a_bundle_opens_and_gives_what_was_put_in(tmp_path: Path) -> None:
     assert zipfile.ZipFile(io.BytesIO(data)).testzip() is None, "any zip program opens it"
 
 
-def test_a_bundle_without_a_reference_profile_opens() -> None:
+def test_a_bundle_is_not_made_without_a_reference_profile_and_an_old_one_opens() -> None:
     content = members()
     del content["profile.json"]
-    opened = Bundle.open(build_bundle(TOY, content, results="r", evidence="e", environment="v"))
+    with pytest.raises(RegistryError, match=r"cannot be made without 'profile\.json'"):
+        build_bundle(TOY, content, results="r", evidence="e", environment="v")
+    old = BundleManifest(
+        model="toy", version="1.0.0", members={name: sha256_hex(data) for name, data in content.items()},
+        results="r", evidence="e", environment="v",
+    )  # fmt: skip
+    order = [name for name in members() if name in content]
+    opened = Bundle.open(_zip({"manifest.json": old.to_json(), **{name: content[name] for name in order}}))
+    assert opened.manifest == old
     with pytest.raises(RegistryError, match=r"has no 'profile.json'"):
         opened.member("profile.json")
 
@@ -178,13 +188,19 @@ def directory(tmp_path: Path, data: bytes, **digests: str) -> tuple[ServingDirec
         **DIGESTS,
         "scorer": opened.manifest.members["scorer.json"],
         "decision": sha256_hex(DECISION),
+        "spec": opened.manifest.members["spec.json"],
         **digests,
     }
-    candidate = log.propose(digests=stated)
+    candidate = log.propose(digests=stated, files=[
+        {"path": f"out/{name}", "sha256": opened.manifest.members[name], "md5": "0" * 32, "size": 1}
+        for name in ("profile.json", "pack.json")
+    ])  # fmt: skip
     bound = {name: stated[name] for name in ("results", "evidence", "scorer", "decision")}
     log.approve(candidate, "validator", by="vera", digests=bound)
     log.approve(candidate, "risk", by="rik", digests=bound)
-    log.publish(candidate, bundle=opened.digest)
+    log.publish(
+        candidate, bundle=opened.digest, files={"validation_pack.pdf": opened.manifest.members["validation_pack.pdf"]}
+    )
     log.assign(1)
     made = ServingDirectory(tmp_path / "releases", log.root)
     made.write_log(log.entries)
@@ -220,6 +236,44 @@ def test_a_decision_policy_that_was_not_approved(tmp_path: Path) -> None:
     made, _ = directory(tmp_path, bundle(), decision="0" * 64)
     with pytest.raises(RegistryError, match="holds another decision policy than was approved"):
         made.bundle_of(made.state(LATER), TOY)
+
+
+@pytest.mark.parametrize(
+    ("member", "name"),
+    [
+        ("spec.json", "spec"), ("profile.json", "reference profile"), ("pack.json", "pack"),
+        ("validation_pack.pdf", "Final document"), ("log.jsonl", "log"),
+    ],
+)  # fmt: skip
+def test_one_engineer_publishes_a_member_that_nobody_approved(tmp_path: Path, member: str, name: str) -> None:
+    """The quorum approved the honest candidate; the bundle that is published holds another member."""
+    made, log = directory(tmp_path, bundle())
+    other = {"log.jsonl": log_lines(Log(start=LATER).entries)}.get(member, b'{"forged":1}')
+    content = {**members(), member: other}
+    digests = {name: DIGESTS[name] for name in ("results", "evidence")}
+    forged = Bundle.open(build_bundle(TOY, content, **digests, environment="e" * 64))
+    with pytest.raises(RegistryError, match=f"the bundle of '{REF}' holds another {name} than was approved"):
+        require_approved_content(log.fold(), TOY, forged)
+    require_approved_content(log.fold(), TOY, made.bundle_of(log.fold(), TOY))
+
+
+@pytest.mark.parametrize("missing", ["spec", "pack.json", "profile.json", "validation_pack.pdf"])
+def test_a_member_that_no_signature_binds_is_not_served(tmp_path: Path, missing: str) -> None:
+    made, log = directory(tmp_path, bundle())
+    state = log.fold()
+    release = state.release(TOY)
+    assert release.publication is not None
+    body, told = release.proposal, release.publication.body
+    digests = {name: value for name, value in body.digests.items() if name != missing}
+    files = tuple(file for file in body.files if file.name != missing)
+    final = {name: value for name, value in told.files.items() if name != missing}
+    bare = replace(
+        release,
+        proposal=msgspec.structs.replace(body, digests=digests, files=files),
+        publication=replace(release.publication, body=msgspec.structs.replace(told, files=final)),
+    )
+    with pytest.raises(RegistryError, match=f"the log binds no .* of '{REF}', so that nobody signed for"):
+        made.bundle_of(replace(state, releases={TOY: bare}), TOY)
 
 
 def test_a_damaged_bundle_is_mended_by_writing_it_again(tmp_path: Path) -> None:

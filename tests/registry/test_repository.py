@@ -79,7 +79,7 @@ class Office:
         model, _, version = ref.partition("@v")
         body = {
             "release": ref, "commit": head, "tier": 1, "change": "model", "change_class": "new model",
-            "owner": "Olga Owner", "developers": [], "digests": DIGESTS, "files": [], "gates": [], "controls": [],
+            "owner": "Olga Owner", "developers": ["A. Builder"], "digests": DIGESTS, "files": [], "gates": [], "controls": [],
             "opinion": "Fit for use", "evidence": [], "note": "",
         }  # fmt: skip
         tag = TagDraft(f"candidate/{model}/v{version}/{{position}}", head, f"{ref} proposed")
@@ -644,3 +644,10 @@ def test_gto_show_agrees_with_our_fold(office: Office) -> None:
     ).stdout
     assert "v1.1.0" in table
     assert "waiting" not in table
+
+
+def test_a_log_is_not_begun_with_a_name_that_could_be_another_ones(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    body = governance({**PEOPLE, "d2": ("D\u0430na Developer", ("validator",))})
+    with pytest.raises(RegistryError, match="the name of the person behind 'd2' could be taken for another one"):
+        LogRepository(tmp_path, None, None).begin(key("rik"), body, START)

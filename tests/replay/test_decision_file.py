@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from countermark.ledger import open_ledger
 from countermark.records.decision import (
     DecisionRecord,
     DispositionRecord,
+    GivenReason,
     OutcomeRecord,
     OverrideRecord,
     ViewReading,
@@ -26,10 +28,12 @@ from countermark.records.decision import (
 )
 from countermark.records.decision_file import DecisionFile, FileDifference
 from countermark.records.profile import NumericProfile
+from countermark.records.release import ReleaseRef
 from countermark.replay.decision_file import contributions, decision_file
 from countermark.replay.second_opinion import _numeric_bins, explain
 from countermark.replay.writing import file_bytes, read_file, write_decision_file
 from countermark.report.render import render_decision_file
+from tests.registry.people import key
 from tests.replay.test_replay import Production, produce
 
 MADE = "2026-11-22T18:00:00.000000Z"
@@ -65,7 +69,7 @@ def made(production: Production, declined: DecisionRecord) -> DecisionFile:
         assert replayed.record is not None
         assert replayed.release is not None
         opinion = explain("lime", replayed.record, replayed.release, seed=5)
-        return decision_file(replayed, replayer.state, ledger, made_at=MADE, second_opinion=opinion)
+        return decision_file(replayed, replayer.state, made_at=MADE, second_opinion=opinion)
 
 
 def text_of(path: Path) -> tuple[str, int]:
@@ -86,11 +90,31 @@ def test_the_file_tells_what_was_known_decided_approved_and_proven(
         ("risk", "Rik Risk"),
     ]
     assert made.release.authorised_at is not None
-    assert made.release.published_by == "eli"
+    assert made.release.published_by == "Eli Engineer", "a person, as those who proposed and approved"
+    assert made.scale == "quantile"
     assert made.proof.included, "the checkpoint covers the entry"
     assert made.proof.bundle == declined.release.bundle
     assert [item.kind for item in made.later] == ["override", "outcome", "disposition"]
     assert made.reasons == declined.reasons
+
+
+def test_it_names_whose_key_was_revoked_since(tmp_path: Path) -> None:
+    """Later files tell who approved then, and that one of them is not believed any more."""
+    production = produce(tmp_path, 4)
+    log, record = production.bank.log, production.records[0]
+    ref = ReleaseRef(record.model, record.release.version)
+    vera = next(a for a in production.state.release(ref).approvals if a.principal == "vera")
+    body = {"public": key("vera").public, "position": vera.position, "reason": "stolen"}
+    log.add("key_revocation", body, by="rik")
+    production.bank.write()
+    state = production.bank.directory.state(datetime(2026, 11, 22, tzinfo=UTC))
+    assert [a.principal for a in state.release(ref).approvals] == ["rik"]
+    with open_ledger(production.address) as ledger:
+        replayed = production.replayer(ledger).replay(record.id)
+    told = decision_file(replayed, state, made_at=MADE).release.approvals
+    assert [(a.person, a.revoked) for a in told] == [("Vera Validator", vera.position), ("Rik Risk", None)]
+    _, page = write_decision_file(decision_file(replayed, state, made_at=MADE), tmp_path)
+    assert f"key revoked from log position {vera.position} on: it counts no more" in text_of(page)[0]
 
 
 def test_the_contributions_add_up_to_the_reasons(production: Production, declined: DecisionRecord) -> None:
@@ -109,6 +133,8 @@ def test_the_contributions_add_up_to_the_reasons(production: Production, decline
 def test_it_is_one_page_that_carries_the_json(made: DecisionFile, tmp_path: Path) -> None:
     written = write_decision_file(made, tmp_path)
     assert [path.suffix for path in written] == [".json", ".pdf"]
+    assert sorted(tmp_path.iterdir()) == sorted(written)
+    assert {path.stat().st_mode & 0o777 for path in written} == {0o600}
     assert read_file(written[0].read_bytes()) == made
     text, pages = text_of(written[1])
     assert pages == 1
@@ -137,6 +163,26 @@ def test_the_same_file_gives_the_same_page(made: DecisionFile, tmp_path: Path, m
     monkeypatch.setenv("LC_ALL", "C")
     render_decision_file(file_bytes(made), second)
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_page_says_what_a_grade_a_reason_and_a_second_opinion_are_worth(made: DecisionFile, tmp_path: Path) -> None:
+    def shown(**changes: object) -> str:
+        return text_of(write_decision_file(msgspec.structs.replace(made, **changes), tmp_path)[1])[0]
+
+    first = GivenReason(code="R1", text="Debt", contribution=(1.5).hex())
+    least = GivenReason(code="R2", text="Region", contribution=(0.013).hex())
+    assert made.second_opinion is not None
+    thin = msgspec.structs.replace(made.second_opinion, fit=0.01)
+    text = shown(reasons=(first, least), second_opinion=thin)
+    assert "Debt R1, adds +1.500 Region" in text
+    assert "R2, adds +0.013, hardly counts" in text
+    assert "Explains little Do not rely on it" in text
+    assert "equal shares of its calibration sample" in text
+    assert "master scale" not in text
+    other = shown(scale="fixed", second_opinion=msgspec.structs.replace(thin, fit=0.9), reasons=(first,))
+    assert "on the master scale" in other
+    assert "Explains little" not in other
+    assert "scale" not in shown(scale="", second_opinion=None), "a file that does not say is not guessed"
 
 
 def test_a_difference_is_told_in_big_words(made: DecisionFile, tmp_path: Path) -> None:
@@ -168,9 +214,7 @@ def test_a_long_file_is_still_one_page_and_says_what_it_leaves_out(made: Decisio
     text, pages = text_of(write_decision_file(long, tmp_path)[1])
     assert pages == 1
     assert "smaller ones in the attached file" in text
-    endless = msgspec.structs.replace(
-        made, second_opinion=None, release=msgspec.structs.replace(made.release, published_by="word " * 400)
-    )
+    endless = msgspec.structs.replace(made, second_opinion=None, reasons=made.reasons[:1] * 120)
     with pytest.raises(ReportError, match="does not fit one page"):
         write_decision_file(endless, tmp_path)
 
@@ -178,7 +222,7 @@ def test_a_long_file_is_still_one_page_and_says_what_it_leaves_out(made: Decisio
 def test_an_id_does_not_choose_the_path(made: DecisionFile, tmp_path: Path) -> None:
     written = write_decision_file(msgspec.structs.replace(made, id="../../etc/x y"), tmp_path / "inside")
     assert {path.parent for path in written} == {tmp_path / "inside"}
-    assert written[0].name == "decision_______etc_x_y.json"
+    assert re.fullmatch(r"decision_~[0-9a-f]{64}\.json", written[0].name)
 
 
 def test_what_is_no_decision_file_is_refused(tmp_path: Path, made: DecisionFile) -> None:
@@ -198,7 +242,7 @@ def test_without_record_or_release_there_is_no_file(production: Production) -> N
         for gone in ("record", "release"):
             broken = replace_field(replayed, gone)
             with pytest.raises(ReplayError, match="has no file"):
-                decision_file(broken, replayer.state, ledger, made_at=MADE)
+                decision_file(broken, replayer.state, made_at=MADE)
 
 
 def replace_field(replayed: object, name: str) -> object:
@@ -216,7 +260,7 @@ def test_an_expired_feature_is_marked(production: Production, tmp_path: Path) ->
         replayer = production.replayer(ledger)
         replayed = replayer.replay("viewed")
         assert replayed.identical
-        file = decision_file(replayed, replayer.state, ledger, made_at=MADE)
+        file = decision_file(replayed, replayer.state, made_at=MADE)
     assert file.views == (seen,)
     assert not file.second_opinion
 
@@ -265,6 +309,17 @@ def test_an_input_without_a_histogram_counts_alike_everywhere() -> None:
     bins = _numeric_bins("x", 4.0, NumericProfile(edges=(), counts=(0,), missing=0))
     assert bins.names[0] == "x at any value"
     assert math.isclose(bins.pool.size, 1000)
+
+
+def test_two_ids_never_share_a_file(made: DecisionFile, tmp_path: Path) -> None:
+    """Ledgers from before the rule of ids may hold any text as one."""
+    ids = ("a/b", "a b", "a_b", "../a", "x" * 500, "x" * 501)
+    for identity in ids:
+        written = write_decision_file(msgspec.structs.replace(made, id=identity), tmp_path)
+        assert {path.parent for path in written} == {tmp_path}
+    found = {read_file(path.read_bytes()).id for path in tmp_path.glob("*.json")}
+    assert found == set(ids)
+    assert (tmp_path / "decision_a_b.json").exists()
 
 
 def test_the_command_writes_both_and_prints_the_same_json(

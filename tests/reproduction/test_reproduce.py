@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from countermark.errors import ReplayError
+from countermark.errors import RegistryError, ReplayError
 from countermark.governance.access import open_registry
+from countermark.governance.store import md5_hex
 from countermark.reproduction.reproduce import assumptions, compare, reproduce, venv_commands
 from tests.e2e.shell import commit, must, run, shell, toy_bank
 from tests.governance.desk import MODEL, REF, Desk, make_pack, plain_pack, without_gates
@@ -85,6 +86,9 @@ def test_the_environment_of_a_commit_is_installed_by_its_hashes(tmp_path: Path) 
     assert "--require-hashes" in locked
     assert locked[0] == str(venv / "bin" / "python")
     assert own[-2:] == ["--no-deps", str(tmp_path)]
+    assert "--no-build-isolation" not in own, "nothing in the lock builds a package"
+    (tmp_path / "requirements.lock").write_text("numpy==1\nhatchling==1.33.0 \\\n    --hash=sha256:00\n")
+    assert "--no-build-isolation" in venv_commands(tmp_path, venv)[-1], "what builds it is locked too"
 
 
 def test_what_cannot_be_rebuilt_is_said_before_anything_is_built(desk: Desk, tmp_path: Path) -> None:
@@ -127,13 +131,27 @@ def test_a_built_bank_comes_out_again_and_a_planted_difference_is_named(tmp_path
     assert (kept / ".dvc" / "cache").is_dir(), "the cache was its own"
     assert must(shell(bank, "git", "status", "--porcelain")) == ""
 
-    # Data that were committed after the build: the proposal names a commit that does not give its digests.
+    # Data that were committed after the build: the proposal would name a commit that does not give its digests.
     path = bank / "toy.csv"
+    before = path.read_bytes()
     lines = path.read_text().splitlines()
     lines = [*lines[:6], *lines[30:]]
     path.write_text("\n".join(lines) + "\n")
     commit(bank, "other data, not built")
-    must(run(bank, "release", "propose", "toy", "--key", str(key("dana").path)))
+    propose = ("release", "propose", "toy", "--key", str(key("dana").path))
+    refused = run(bank, *propose)
+    assert refused.returncode == RegistryError.exit_code, refused.stdout + refused.stderr
+    assert "'toy' was not built from the files as they are now" in refused.stderr
+    assert "toy.csv (changed)" in refused.stderr
+    assert "countermark build toy" in refused.stderr
+
+    # A lock that somebody edited by hand, so that it names them: only a rebuild can tell.
+    (lock,) = bank.glob("sources/*/dvc.lock")
+    text = lock.read_text()
+    assert md5_hex(before) in text
+    lock.write_text(text.replace(md5_hex(before), md5_hex(path.read_bytes())))
+    commit(bank, "a lock edited by hand")
+    must(run(bank, *propose))
     wrong = run(bank, "reproduce", "toy@v1.0.0")
     assert wrong.returncode == ReplayError.exit_code, wrong.stdout + wrong.stderr
     assert "DIFF results" in wrong.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,20 @@ from click.testing import CliRunner
 from countermark.cli.root import app
 from countermark.errors import RegistryError, ReportError, ReviewError
 from countermark.ledger import open_ledger
+from countermark.monitoring.findings import standing_findings
 from countermark.records.clock import iso
-from countermark.records.decision import encode
+from countermark.records.decision import decode, encode
 from countermark.records.digest import sha256_hex
 from countermark.records.lights import Light
 from countermark.records.review import Review
+from countermark.records.watch import ModelWatch
 from countermark.report.render import render_review
 from countermark.review import signing
 from countermark.review.minutes import read_minutes, template
 from countermark.review.prepare import prepare, review_id
 from countermark.review.signing import read_review, record, sign, write_review
 from tests.registry.people import key
-from tests.review.week import AS_OF, Week
+from tests.review.week import AS_OF, GOOD, PLAN, Week, watch
 
 MINUTES = """\
 review: 2026-W07
@@ -102,7 +105,7 @@ def test_replay_checkpoint_actions_and_expiries_are_in_it(prepared: Review) -> N
     assert (prepared.replayed.drawn, prepared.replayed.identical) == (30, 30)
     assert prepared.replayed.seed == 20260210
     assert prepared.checkpoint is not None
-    assert prepared.checkpoint.chains["rollout"] == 3
+    assert prepared.checkpoint.chains["rollout"] == 4
     assert [(a.id, a.status) for a in prepared.actions] == [("2026-W05-1", "overdue"), ("2026-W05-2", "open")]
     assert {(e.subject, e.ends, e.lapsed) for e in prepared.expiring} == {("toy_pd@v1.0.0", "2026-02-28", False)}
     assert prepared.previous == "2026-W05"
@@ -112,6 +115,51 @@ def test_the_same_sources_give_the_same_review(week: Week, prepared: Review) -> 
     with open_ledger(week.address) as ledger:
         again = prepare(week.sources(ledger), AS_OF, sample=30)
     assert msgspec.structs.replace(prepared, checkpoint=None) == again
+
+
+def test_a_run_as_of_the_past_does_not_stand_beside_the_findings_of_a_newer_one(tmp_path: Path) -> None:
+    week = Week(tmp_path / "own")
+    with open_ledger(week.address) as ledger:
+        old = [r for r in ledger.read(["monitor"]) if r.key == "toy_pd"][-1]
+        past = msgspec.structs.replace(
+            decode(old.payload, ModelWatch), as_of=iso(AS_OF - timedelta(days=1)), decisions=7
+        )
+        ledger.append("monitor", "toy_pd", encode(past), past.as_of)
+        made = prepare(week.sources(ledger), AS_OF, sample=0)
+    assert next(m for m in made.models if m.model == "toy_pd").decisions == 1240
+
+
+def test_a_model_that_something_waits_for_is_not_quiet(tmp_path: Path) -> None:
+    """Its checks pass; what its release stands on ends, or an action about it is overdue."""
+    week = Week(tmp_path / "own", bad=False)
+    log = week.release_bank.log
+    action = {"id": "2026-W05-1", "owner": "Olga Owner", "due": "2026-02-03", "text": "Ask", "model": "toy_cards"}
+    signed = {"review": "2026-W05", "digest": "d" * 64, "actions": [action], "done": [], "checkpoint": None}
+    log.add("review_signed", signed, by="olga")
+    candidate = log.propose("toy_cards@v1.1.0")
+    for role, who in (("validator", "vera"), ("risk", "rik")):
+        log.approve(candidate, role, by=who, ref="toy_cards@v1.1.0")
+    week.release_bank.release("toy_loans@v1.0.0", seed=5, expires="2026-02-14")
+    with open_ledger(week.address) as ledger:
+        ledger.append("monitor", "toy_loans", encode(watch("toy_loans", *GOOD)), iso(AS_OF - timedelta(hours=2)))
+        sources = replace(week.sources(ledger), state=week.release_bank.log.fold(AS_OF))
+        plans = {name: PLAN.model_copy(update={"name": name}) for name in sources.state.models}
+        made = prepare(replace(sources, plans=plans), AS_OF, sample=0)
+    seen = {m.model: (m.quiet, m.light, m.line.rpartition("; ")[2]) for m in made.models}
+    assert seen["toy_cards"] == (False, Light.FAIL, "action 2026-W05-1 is overdue")
+    assert seen["toy_loans"] == (False, Light.WATCH, "what v1.0.0 stands on ends within a week")
+    assert {n.subject for n in made.needed} == {"toy_cards", "toy_cards@v1.1.0", "toy_loans@v1.0.0"}
+    assert "toy_cards@v1.1.0 is approved." in {n.text for n in made.needed}, "spelt as it is, not Toy_cards"
+    quiet = {m.model for m in made.models if m.quiet}
+    assert quiet == {"toy_pd", "toy_mortgage", "toy_overdraft"}
+    assert not any(n.subject.partition("@")[0] in quiet for n in made.needed)
+
+
+def test_findings_bear_their_date_and_every_authorised_release_is_named(prepared: Review) -> None:
+    texts = [n.text for n in prepared.needed]
+    assert f"Out of limits on {iso(AS_OF)[:10]}: drift (PSI) of income" in texts[1]
+    loud = next(m for m in prepared.models if not m.quiet)
+    assert (loud.authorised, loud.also) == ("toy_pd@v2.0.0", ("1.0.0",))
 
 
 def test_what_came_later_is_not_in_it(week: Week) -> None:
@@ -126,6 +174,17 @@ def test_what_came_later_is_not_in_it(week: Week) -> None:
     assert early.checkpoint is None
     with open_ledger(week.address) as ledger, pytest.raises(RegistryError, match="no log yet"):
         prepare(week.sources(ledger), datetime(2020, 1, 1, tzinfo=UTC))
+
+
+def test_a_model_in_production_without_a_plan_is_a_decision_of_today(week: Week) -> None:
+    with open_ledger(week.address) as ledger:
+        made = prepare(week.sources(ledger, unplanned="toy_cards"), AS_OF, sample=0)
+    (told,) = [needed for needed in made.needed if needed.kind == "watch"]
+    assert (told.light, told.subject, told.owner) == (Light.FAIL, "toy_cards", "Olga Owner")
+    assert told.text == "No monitoring plan: nothing watches it. Write conf/monitor/toy_cards.yaml, or retire it?"
+    cards = next(m for m in made.models if m.model == "toy_cards")
+    assert not cards.quiet
+    assert cards.line.startswith("no monitoring plan; 1\u202f240 decisions")
 
 
 def test_nothing_is_needed_in_a_quiet_week(tmp_path: Path) -> None:
@@ -166,10 +225,18 @@ def test_the_document_has_decisions_on_page_one_and_carries_the_json(prepared: R
     for shown in ("4 decisions needed today", "Decisions needed", "Quiet models", "toy_mortgage@v1.0.0", "Overdue"):
         assert shown in pages[0]
     assert pages[0].index("Decisions needed") < pages[0].index("Quiet models")
-    for shown in ("drift of income", "0.3127", "nobody has dealt with it", "Too few labels", "30 of 30", "Fairness"):
+    for shown in (
+        "drift of income",
+        "0.3127",
+        "nobody has dealt with it",
+        "Too few labels",
+        "Fairness",
+        "(also v1.0.0)",
+    ):
         assert shown in pages[1]
     assert prepared.checkpoint is not None
-    assert prepared.checkpoint.digest in pages[1]
+    assert prepared.checkpoint.digest in pages[0]
+    assert pages[0].index("Actions of earlier reviews") < pages[0].index("30 of 30"), "the first page is the summary"
     with pikepdf.open(written[1]) as pdf:
         assert pdf.attachments["review.json"].get_file().read_bytes() == written[0].read_bytes()
         assert pdf.Root.MarkInfo.Marked
@@ -192,7 +259,7 @@ def test_the_template_of_the_minutes_can_be_read_once_somebody_was_there(
     with pytest.raises(ReviewError, match="attendance") as error:
         read_minutes(path, prepared, "d" * 64, state_of(week))
     assert error.value.line == 3
-    path.write_text(template(prepared).replace("attendance: []", "attendance: [Olga Owner]"))
+    path.write_text(template(prepared).replace("attendance: []", "attendance: [olga]"))
     made = read_minutes(path, prepared, "d" * 64, state_of(week))
     assert made.attendance == ("Olga Owner",)
     assert "Out of limits" in path.read_text()
@@ -203,6 +270,9 @@ def test_the_template_of_the_minutes_can_be_read_once_somebody_was_there(
     [
         ("review: 2026-W07", "review: 2026-W08", "another review", 1),
         ("held: 2026-02-10", "held: 10.2.2026", "held", 2),
+        ("[Olga Owner, Vera Validator, Rik Risk]", "[Olga Owner, Ghost Person]", "knows no 'Ghost Person'", 3),
+        ("absent: [Eli Engineer]", "absent: [Eli Engineeer]", "did you mean", 4),
+        ("by: Rik Risk", "by: Ghost Person", "knows no 'Ghost Person'", 6),
         ("owner: olga\n", "owner: olge\n", "knows no 'olge'", 9),
         ("due: 2026-02-17", "due: 2026-02-01", "due before the meeting", 10),
         ("due: 2026-02-17", "due: soon", "due", 10),
@@ -300,6 +370,21 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Week]:
     return own
 
 
+def test_a_week_to_come_is_not_reviewed_and_no_checkpoint_says_it_was(inside: Week) -> None:
+    def prepared(as_of: str) -> Any:
+        arguments = ["review", "prepare", "--as-of", as_of, "--json", "--sample", "0", "--ledger", inside.address]
+        return CliRunner().invoke(app, arguments)
+
+    later = prepared("2099-01-01")
+    assert isinstance(later.exception, ReviewError)
+    assert "a week to come cannot be reviewed" in str(later.exception)
+    with open_ledger(inside.address) as ledger:
+        assert ledger.latest("checkpoint") is None
+    first, again = (json.loads(prepared("2026-02-10T08:00Z").output) for _ in range(2))
+    assert first == again, "what is prepared again is bounded by the checkpoint that was taken then"
+    assert first["checkpoint"]["at"] > first["as_of"]
+
+
 def test_the_commands_play_a_review(inside: Week) -> None:
     def run(*args: str) -> Any:
         return CliRunner().invoke(app, ["review", *args])
@@ -323,6 +408,26 @@ def test_the_commands_play_a_review(inside: Week) -> None:
     told = CliRunner().invoke(app, ["inbox", "--as", "olga"])
     assert told.exit_code == 0, told.output
     assert "Explain the drift of income (due 2026-02-17)" in told.output
+
+
+def test_findings_of_production_wait_in_their_owners_inbox(inside: Week) -> None:
+    def told(who: str, *more: str) -> str:
+        result = CliRunner().invoke(app, ["inbox", "--as", who, *more])
+        assert result.exit_code == 0, result.output
+        return str(result.output)
+
+    olga = told("olga", "--ledger", inside.address)
+    day = iso(AS_OF)[:10]
+    assert f"monitor   toy_pd: Fail, drift (PSI) of income is 0.3127 on 812 rows; limit 0.25 (as of {day}, " in olga
+    assert olga.index("Fail, drift") < olga.index("Watch, realised AUC")
+    assert "monitor" not in told("vera", "--ledger", inside.address)
+    assert "monitor" not in told("olga"), "the bank's own folder has no ledger"
+    assert not (inside.root / "ledger").exists()
+    with open_ledger(inside.address) as ledger:
+        (drift,) = [f for f in standing_findings(ledger).values() if f.check == "feature_psi"]
+        closed = msgspec.structs.replace(drift, status="closed", light=Light.PASS)
+        ledger.append("finding", drift.id, encode(closed), drift.at)
+    assert "drift (PSI)" not in told("olga", "--ledger", inside.address)
 
 
 def test_the_prepared_review_as_json(inside: Week, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

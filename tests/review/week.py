@@ -17,6 +17,8 @@ from countermark.records.watch import LiveFinding, ModelWatch, Reading
 from countermark.registry.repository import LOG_REF
 from countermark.review.prepare import Sources
 from countermark.rollout.events import RolloutEvent, event_bytes
+from countermark.rollout.orders import give_order
+from tests.registry.people import key
 from tests.registry.test_repository import git
 from tests.replay.decided import Desk
 from tests.serving.releases import ReleaseBank
@@ -152,16 +154,21 @@ class Week:
                 reason="decision_rate 0.094 beyond 0.05 on 412 pairs",
             ),
         )  # fmt: skip
+        started, ended = events
         table = RoutingTable(version=1, at=start, models={"toy_pd": ModelRoute(champion="1.0.0", challenger="2.0.0")})
         with open_ledger(self.address, writer="rollout") as ledger:
-            for event in events:
+            ordered = give_order(ledger, self.release_bank.directory.state(AS_OF), started, key("eli"))
+            for event in (ordered, ended):
                 ledger.append("rollout", event.rollout, event_bytes(event), event.at)
             ledger.append("routing", "routing", encode(table), start)
 
     def _git(self) -> None:
         git(self.root, "init", "-q", "-b", "main")
-        (self.root / "conf").mkdir()
+        (self.root / "conf" / "monitor").mkdir(parents=True)
         (self.root / "conf" / "bank.yaml").write_text("name: Test bank\n")
+        for name in self.release_bank.directory.state(AS_OF).models:
+            text = PLAN.model_copy(update={"name": name}).model_dump_json()
+            (self.root / "conf" / "monitor" / f"{name}.yaml").write_text(text)
         git(self.root, "add", "conf")
         git(self.root, "commit", "-qm", "first")
         git(self.root, "config", "countermark.trustRoot", self.release_bank.trust_root)
@@ -177,8 +184,11 @@ class Week:
         self.clock.set(self.clock.now() + timedelta(hours=1))
         return open_registry(self.root, clock=self.clock)
 
-    def sources(self, ledger: Any) -> Sources:
-        return Sources(ledger, self.release_bank.directory, self.bank.state(), {"toy_pd": PLAN}, "Test bank")
+    def sources(self, ledger: Any, *, unplanned: str | None = None) -> Sources:
+        """Where the review is read from; every model has a plan but the one named."""
+        state = self.bank.state()
+        plans = {name: PLAN.model_copy(update={"name": name}) for name in state.models if name != unplanned}
+        return Sources(ledger, self.release_bank.directory, state, plans, "Test bank")
 
 
 def _plan() -> dict[str, Any]:

@@ -16,10 +16,13 @@ from countermark.records.clock import SimulatedClock, iso
 from countermark.records.decision import DecisionRecord, Digests, ReleaseBinding, Route, encode
 from countermark.records.profile import NumericProfile
 from countermark.rollout.controller import WRITER, Controller, ReleaseFacts
-from countermark.rollout.events import RolloutEvent, event_bytes
+from countermark.rollout.events import RolloutEvent
 from countermark.rollout.machine import begin
+from countermark.rollout.orders import give_order
+from tests.registry.people import Log, key
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+GROUPS = {f"d{k}": {"sex": "female" if k % 4 == 0 else "male"} for k in range(1, 4000)}
 PROFILE = NumericProfile(edges=tuple(k / 10 for k in range(1, 10)), counts=(1000,) * 10, missing=0)
 
 
@@ -73,7 +76,7 @@ class Life:
 
     folder: Path
     plan: RolloutPlan = field(default_factory=plan)
-    groups: dict[str, dict[str, str]] | None = None
+    groups: dict[str, dict[str, str]] | None = field(default_factory=lambda: GROUPS)
     champion: str | None = "1.0.0"
 
     def __post_init__(self) -> None:
@@ -81,15 +84,30 @@ class Life:
         self.writer = open_ledger(self.folder)
         self.leader = open_ledger(self.folder, writer=WRITER)
         self.facts = {"m": {v: ReleaseFacts(v, "decline", PROFILE) for v in ("1.0.0", "2.0.0")}}
-        self.controller = Controller(self.leader, lambda: self.facts, self.clock, groups=self.groups)
+        self.trusted = Log(start=START - timedelta(days=1)).fold(START)
+        self.lead()
         event = begin("m-1", "m", self.champion, "2.0.0", self.plan, now=START, by="eli")
-        self.append(event)
+        self.append(event, "eli")
+        self.controller.tick()
         self.random = random.Random(7)
         self.count = 0
         self.happened: list[RolloutEvent] = []
 
-    def append(self, event: RolloutEvent) -> None:
-        self.writer.append("rollout", event.rollout, event_bytes(event), event.at)
+    def lead(self) -> None:
+        """A controller on this folder's chain."""
+        self.controller = Controller(
+            self.leader, lambda: self.facts, lambda: self.trusted, self.clock, groups=self.groups
+        )
+
+    def append(self, event: RolloutEvent, by: str) -> RolloutEvent:
+        """An order, signed by somebody; the controller takes it up with its next look."""
+        return give_order(self.writer, self.trusted, event, key(by))
+
+    def route(self, arm: Any = "champion") -> Route:
+        """How a worker that has the newest table marks a decision."""
+        table = self.controller.table.models.get("m")
+        stage = "shadow" if table is None or table.stage is None else table.stage
+        return Route(arm=arm, rollout="m-1", stage=stage)
 
     def hour(self, pairs: int = 40, *, fault: Any = None) -> tuple[RolloutEvent, ...]:
         """One more hour with so many pairs; ``fault`` changes the candidate's record."""
@@ -98,10 +116,11 @@ class Life:
         for _ in range(pairs):
             self.count += 1
             p = self.random.random()
-            one = record(f"d{self.count}", "1.0.0", "champion", p, at)
+            one = msgspec.structs.replace(record(f"d{self.count}", "1.0.0", "champion", p, at), route=self.route())
             other = record(
                 f"d{self.count}", "2.0.0", "candidate", min(1.0, max(0.0, p + self.random.gauss(0, 0.01))), at
             )
+            other = msgspec.structs.replace(other, route=self.route("candidate"))
             if fault is not None:
                 other = fault(other, self.random)
             items += [("decision", one.id, encode(one), at), ("shadow", other.id, encode(other), at)]

@@ -10,7 +10,7 @@ ServingDirectory(bank.folder, bank.trust_root)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -249,6 +249,15 @@ def profile(model: ModelSpec, of: FrozenScorer, decision: DecisionPolicy) -> byt
     return encode(make_profile(model.name, of, decision, rows("holdout", 11), rows("development", 21)))
 
 
+def proposed_files(model: str, members: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    """The files of a build as a proposal lists them."""
+    return [
+        {"path": f"models/{model}/out/{name}", "sha256": sha256_hex(data), "md5": "0" * 32, "size": len(data)}
+        for name, data in members.items()
+        if name in ("scorer.json", "profile.json", "pack.json")
+    ]
+
+
 class ReleaseBank:
     """A serving directory of releases that a test makes; its log is signed by real keys.
 
@@ -319,7 +328,7 @@ class ReleaseBank:
         }
         log, name = self.log, str(ref)
         commit = sha256_hex(name.encode())[:40]
-        candidate = log.propose(name, digests=digests, commit=commit)
+        candidate = log.propose(name, digests=digests, files=proposed_files(ref.model, members), commit=commit)
         bound = {part: digests[part] for part in ("results", "evidence", "scorer", "decision")}
         log.approve(candidate, "validator", by="vera", ref=name, digests=bound, expires=expires)
         log.approve(candidate, "risk", by="rik", ref=name, digests=bound, expires=expires)
@@ -331,7 +340,8 @@ class ReleaseBank:
             environment=digests["environment"],
         )
         digest = self.directory.write_bundle(data)
-        log.publish(candidate, ref=name, bundle=digest, commit=commit)
+        files = {"validation_pack.pdf": sha256_hex(members["validation_pack.pdf"])}
+        log.publish(candidate, ref=name, bundle=digest, commit=commit, files=files)
         self.bundles[name] = digest
         return digest
 

@@ -75,8 +75,6 @@ def test_whatever_is_killed_nothing_acknowledged_is_lost_or_doubled(
         for _ in range(3):
             os.kill(server.workers()[0], signal.SIGKILL)
             load.grow(200)
-            # Whoever dies again within six seconds of being started again ends the service: a crash loop.
-            time.sleep(6.0)
         left = server.workers()
         server.process.kill()
         server.process.wait()
@@ -101,6 +99,60 @@ def test_whatever_is_killed_nothing_acknowledged_is_lost_or_doubled(
         f"{kind}: {len(load.acknowledged)} acknowledged, {len(found)} on the ledger, {load.lost} calls lost, "
         f"{len(report.chains)} chains verify; back {back:.1f} s after the parent died"
     )
+
+
+def _killed_at_once(server: Server, times: int) -> list[float]:
+    """Kill the newest worker as soon as it is there, again and again; seconds until a new one answered for its slot."""
+    back = []
+    for _ in range(times):
+        before = set(server.workers())
+        os.kill(max(before), signal.SIGKILL)
+        killed, end = time.monotonic(), time.monotonic() + 15
+        while not set(server.workers()) - before:
+            assert server.process.poll() is None, "the service ended: " + server.text()[-3000:]
+            assert time.monotonic() < end, server.text()[-3000:]
+            time.sleep(0.01)
+        back.append(time.monotonic() - killed)
+    return back
+
+
+def test_the_same_worker_killed_again_and_again_does_not_end_the_service(bank: ReleaseBank, tmp_path: Path) -> None:
+    """The pause before its start doubles up to five seconds; the other worker answers all the while."""
+    url = str(tmp_path / "ledger")
+    with serving(bank.folder, bank.trust_root, ledger=url, workers=2) as server:
+        steady = min(server.workers())
+        load = Load(server)
+        load.grow(100)
+        back = _killed_at_once(server, 7)
+        load.grow(100)
+        assert steady in server.workers()
+        load.stop()
+        assert server.stop() == 0
+    assert max(back) < 7.0, back
+    with open_ledger(url) as ledger:
+        assert ledger.verify().ok
+        found = [entry.key for entry in ledger.read(["decision"])]
+    assert len(found) == len(set(found))
+    assert set(load.acknowledged) <= set(found)
+    print(
+        f"killed 7 times in a row; started again after {', '.join(f'{s:.1f}' for s in back)} s; {len(found)} decisions"
+    )
+
+
+def test_the_only_worker_killed_five_times_comes_back(bank: ReleaseBank, tmp_path: Path) -> None:
+    with serving(bank.folder, bank.trust_root, ledger=str(tmp_path / "ledger")) as server:
+        _killed_at_once(server, 5)
+        server.wait()
+        assert server.decide("toy_pd", requests(pd_spec(), 1, seed=2)[0]).status == 200
+        assert server.stop() == 0
+
+
+def test_workers_that_cannot_start_end_the_service(bank: ReleaseBank, tmp_path: Path) -> None:
+    """Its manager then sees it; a service that never ran must not look as if it did."""
+    (tmp_path / "ledger").write_text("no folder")
+    with serving(bank.folder, bank.trust_root, ledger=str(tmp_path / "ledger"), workers=2, ready=False) as server:
+        assert server.process.wait(30) == 1
+        assert "workers cannot start; the service ends" in server.text()
 
 
 def _alive(process: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from pathlib import Path
@@ -92,10 +93,15 @@ def test_a_field_that_breaks_its_contract_is_refused_by_name(
         (b'{"request": {"age": 44}, "id": "' + b"x" * 1000 + b'"}', 422),
         (b'{"request": {"age": 44}, "id": "a\\u0000b"}', 422),
         (b'{"request": {"age": 44}, "id": "\\ud800"}', 400),
+        (b'{"request": {"age": 44}, "id": "a/b"}', 422),
+        (b'{"request": {"age": 44}, "id": "a b"}', 422),
+        (b'{"request": {"age": 44}, "id": "a\\n"}', 422),
         (b'{"request": {"age": 44}, "entity": ""}', 422),
         (b'{"request": {"age": 44, "income": 1e999}}', 422),
         (b'{"request": {"age": 44, "age": ' + b"9" * 400 + b"}}", 422),
         (b"[" * 100000, 422),
+        (b'{"request": {"income": 1.0, "dti": 1.0, "age": 44, "purpose": "car", "age": 45}}', 422),
+        (b'{"id": "a", "request": {"income": 1.0, "dti": 1.0, "age": 44, "purpose": "car"}, "id": "b"}', 422),
     ],
 )
 def test_a_body_that_is_no_request_is_refused(server: Server, key: str, body: bytes, status: int) -> None:
@@ -129,7 +135,9 @@ def test_a_body_beyond_the_limit_is_refused(server: Server, key: str) -> None:
         ("GET", "/health", None, 200),
         ("GET", "/nothing", "all", 404),
         ("GET", "/", None, 404),
-        ("DELETE", "/v1/decisions/none", "all", 404),
+        ("DELETE", "/v1/decisions/none", "all", 405),
+        ("GET", "/v1/models/toy_pd/decisions", "all", 405),
+        ("POST", "/health", "all", 405),
         ("POST", "/v1/models/other/decisions", "all", 404),
     ],
 )
@@ -198,6 +206,14 @@ def test_an_event_moves_the_features_of_the_next_decision(server: Server, key: s
         assert len(ledger.get("event", "event-2")) == 1
     assert [f["n"] for f in features] == [0.0, 1.0]
     assert features[1]["spent"] == 20.0
+    assert (len(before.json["without_history"]), after["without_history"]) == (1, [])
+
+
+@pytest.mark.parametrize(("card", "entity"), [("", None), ("  ", None), ("k1", "k2")])
+def test_a_request_that_names_no_one_entity_is_refused(server: Server, key: str, card: str, entity: str | None) -> None:
+    answer = server.decide("toy_fraud", {"card": card, "amount": 50.0}, key=key, entity=entity)
+    assert answer.status == 422
+    assert [(p["field"], p["rule"]) for p in answer.json["problems"]] == [("card", "entity")]
 
 
 @pytest.mark.parametrize(
@@ -217,15 +233,20 @@ def test_an_event_outside_its_contract_is_refused(server: Server, key: str, body
 def test_outcomes_overrides_and_dispositions_are_linked_to_their_decision(
     server: Server, key: str, ledger_folder: str
 ) -> None:
-    made = server.decide("toy_pd", GOOD, entity="c9", key=key).json["id"]
+    decided = server.decide("toy_pd", GOOD, entity="c9", key=key).json
+    made = decided["id"]
     outcome = {"model": "toy_pd", "decision": made, "observed_at": "2026-11-01", "value": 1, "source": "core"}
     assert server.call("POST", "/v1/outcomes", outcome, key=key).status == 202
-    linked = {"by": "u7", "outcome": "approve", "reason": "payslip"}
+    same = {"by": "u7", "outcome": decided["decision"], "reason": "none"}
+    assert server.call("POST", f"/v1/decisions/{made}/override", same, key=key).status == 422
+    linked = {"by": "u7", "outcome": "approve with a lower limit", "reason": "payslip"}
     assert server.call("POST", f"/v1/decisions/{made}/override", linked, key=key).status == 202
     assert server.call("POST", f"/v1/decisions/{made}/disposition", linked, key=key).status == 202
     with open_ledger(ledger_folder) as ledger:
         found = [json.loads(ledger.get(kind, made)[0].payload) for kind in ("outcome", "override", "disposition")]
+        stored = decode(ledger.get("decision", made)[0].payload, DecisionRecord)
     assert [f["decision"] for f in found] == [made] * 3
+    assert (stored.caller, found[1]["caller"], found[2]["caller"]) == ("all", "all", "all")
 
 
 @pytest.mark.parametrize(
@@ -323,6 +344,27 @@ def test_a_worker_stays_under_250_mb(server: Server) -> None:
         status = Path(f"/proc/{process}/status").read_text()
         resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
         assert resident < 250_000
+
+
+def test_a_caller_cannot_make_up_metrics(server: Server, key: str) -> None:
+    assert server.call("GET", "/made/up", key=key).status == 404
+    refused = server.call("GET", "/v1/events", key=key)
+    assert (refused.status, refused.headers["allow"]) == (405, "POST")
+    told = server.call("GET", "/metrics", key=key).body.decode()
+    assert "made/up" not in told
+    assert 'endpoint="other"' in told
+
+
+def test_a_caller_who_hangs_up_leaves_no_trace(server: Server, key: str) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(
+            f"POST /v1/models/toy_pd/decisions HTTP/1.1\r\nHost: x\r\nx-api-key: {key}\r\n"
+            "Content-Length: 100\r\n\r\n{".encode()
+        )
+        time.sleep(0.2)
+    time.sleep(0.3)
+    assert "Traceback" not in server.text()
+    assert server.decide("toy_pd", GOOD, key=key).status == 200
 
 
 def test_the_log_is_json_without_values(server: Server) -> None:

@@ -23,6 +23,9 @@ from countermark.records.decision import DecisionRecord, decode
 from countermark.records.routing import bucket_of
 from countermark.rollout.events import RolloutEvent, event_bytes, event_of
 from countermark.rollout.machine import begin
+from countermark.rollout.orders import give_order
+from countermark.rollout.story import by_controller
+from tests.registry.people import key
 from tests.serving.releases import ReleaseBank, pd_spec, requests
 from tests.serving.servers import Server, serving
 
@@ -91,16 +94,19 @@ def running(bank: ReleaseBank, ledger_folder: str) -> Iterator[Server]:
         yield server
 
 
-def start(
-    ledger_folder: str, candidate: str, how: RolloutPlan, *, rollout: str = "r1", champion: str = "1.0.0"
-) -> None:
-    event = begin(rollout, "toy_pd", champion, candidate, how, now=datetime.now(UTC), by="eli")
+def start(bank: ReleaseBank, ledger_folder: str, candidate: str, how: RolloutPlan) -> None:
+    event = begin("r1", "toy_pd", "1.0.0", candidate, how, now=datetime.now(UTC), by="")
     with open_ledger(ledger_folder) as ledger:
-        ledger.append("rollout", rollout, event_bytes(event), event.at)
+        give_order(ledger, bank.directory.state(datetime.now(UTC)), event, key("eli"))
 
 
 def events(ledger: Ledger, rollout: str = "r1") -> list[RolloutEvent]:
-    return [event_of(entry) for entry in ledger.get("rollout", rollout)]
+    return [event_of(entry) for entry in ledger.get("rollout", rollout) if by_controller(entry)]
+
+
+def events_of(ledger_folder: str, rollout: str) -> list[RolloutEvent]:
+    with open_ledger(ledger_folder) as ledger:
+        return events(ledger, rollout)
 
 
 def wait_for(ledger_folder: str, kinds: set[str], seconds: float = 25.0) -> list[RolloutEvent]:
@@ -120,9 +126,11 @@ def records(ledger_folder: str, kind: str) -> list[DecisionRecord]:
 
 
 @pytest.mark.slow
-def test_a_good_release_takes_over_and_every_decision_has_its_pair(running: Server, ledger_folder: str) -> None:
+def test_a_good_release_takes_over_and_every_decision_has_its_pair(
+    running: Server, bank: ReleaseBank, ledger_folder: str
+) -> None:
     with Traffic(running) as traffic:
-        start(ledger_folder, "2.0.0", plan(shadow_pairs=40, step_pairs=150, shift=0.2))
+        start(bank, ledger_folder, "2.0.0", plan(shadow_pairs=40, step_pairs=150, shift=0.2))
         story = wait_for(ledger_folder, {"completed", "rolled_back", "inconclusive"})
         time.sleep(1.0)
     assert [(e.type, e.stage) for e in story] == [
@@ -156,10 +164,16 @@ def test_a_good_release_takes_over_and_every_decision_has_its_pair(running: Serv
     ("candidate", "guard"), [("3.0.0", "decision_rate"), pytest.param("4.0.0", "errors", marks=pytest.mark.slow)]
 )
 def test_a_faulty_release_is_turned_back_on_every_worker_within_a_second(
-    running: Server, ledger_folder: str, candidate: str, guard: str
+    running: Server, bank: ReleaseBank, ledger_folder: str, candidate: str, guard: str
 ) -> None:
+    with open_ledger(ledger_folder) as ledger:
+        # Somebody who can write to the ledger, and has no key: named in the log, and nothing follows from it.
+        false = begin(
+            "r0", "toy_pd", "1.0.0", "3.0.0", plan(shadow_pairs=1, step_pairs=1), now=datetime.now(UTC), by="eli"
+        )
+        ledger.append("rollout", "r0", event_bytes(false), false.at)
     with Traffic(running) as traffic:
-        start(ledger_folder, candidate, plan(shadow_pairs=1, step_pairs=100000))
+        start(bank, ledger_folder, candidate, plan(shadow_pairs=1, step_pairs=100000))
         story = wait_for(ledger_folder, {"rolled_back", "completed", "inconclusive"})
         time.sleep(1.6)
     turned = story[-1]
@@ -174,6 +188,9 @@ def test_a_faulty_release_is_turned_back_on_every_worker_within_a_second(
     after = [answer for at, _, answer in traffic.answers if at > end + 1.0]
     assert len(after) > 20
     assert {answer["release"] for answer in after} == {"toy_pd@v1.0.0"}
+    assert [e.type for e in events_of(ledger_folder, "r0")] == ["refused"], "nothing followed"
+    assert "'started' of rollout r0" in running.text()
+    assert "counts for nothing: nobody has signed it" in running.text()
     failed = [r for r in records(ledger_folder, "shadow") if r.error is not None]
     assert bool(failed) == (candidate == "4.0.0")
     assert all("ScorerError" in str(r.error) and r.margin == "" for r in failed)
@@ -181,9 +198,11 @@ def test_a_faulty_release_is_turned_back_on_every_worker_within_a_second(
 
 
 @pytest.mark.slow
-def test_another_worker_leads_on_when_the_leader_is_killed(running: Server, ledger_folder: str) -> None:
+def test_another_worker_leads_on_when_the_leader_is_killed(
+    running: Server, bank: ReleaseBank, ledger_folder: str
+) -> None:
     with Traffic(running):
-        start(ledger_folder, "2.0.0", plan(shadow_pairs=10**6, step_pairs=10**6, shift=0.2))
+        start(bank, ledger_folder, "2.0.0", plan(shadow_pairs=10**6, step_pairs=10**6, shift=0.2))
         time.sleep(1.0)
         leader = [line for line in running.text().splitlines() if '"leads rollouts"' in line]
         assert len(leader) == 1

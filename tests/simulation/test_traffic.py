@@ -16,21 +16,21 @@ from countermark.errors import ConfigError
 from countermark.metrics.discrimination import auc
 from countermark.metrics.stability import ks_two_sample
 from countermark.simulation.bank import MODEL, write_simulated_bank
+from countermark.simulation.loans import LoanTraffic
 from countermark.simulation.population import default_margin, draw_amounts, draw_population, training_csv
-from countermark.simulation.traffic import Traffic
 
 DAY = datetime(2026, 2, 3, tzinfo=UTC)
 
 
 def test_the_same_seed_draws_the_same_life() -> None:
-    one, other, third = (Traffic(50, seed).applications(DAY, 20) for seed in (3, 3, 4))
+    one, other, third = (LoanTraffic(50, seed).applications(DAY, 20) for seed in (3, 3, 4))
     assert one == other
     assert one != third
     assert training_csv(40, 3) == training_csv(40, 3) != training_csv(40, 4)
 
 
 def test_applications_come_in_order_of_time_within_the_day() -> None:
-    found = Traffic(50, 1).applications(DAY, 20)
+    found = LoanTraffic(50, 1).applications(DAY, 20)
     times = [application.at for application in found]
     assert times == sorted(times)
     assert all(DAY <= at < DAY + timedelta(days=1) for at in times)
@@ -38,18 +38,18 @@ def test_applications_come_in_order_of_time_within_the_day() -> None:
 
 
 def test_statements_are_of_month_ends_that_have_passed() -> None:
-    found = Traffic(5, 1).statements(DAY, months=3)
+    found = LoanTraffic(5, 1).statements(DAY, months=3)
     assert [s.event["statement_at"] for s in found[::5]] == ["2025-11-30", "2025-12-31", "2026-01-31"]
     assert all(s.known_at <= DAY for s in found)
 
 
 def test_live_customers_are_like_those_of_the_training_data() -> None:
     trained = [float(row["income"]) for row in csv.DictReader(io.StringIO(training_csv(3000, 7)))]
-    live = Traffic(3000, 7).people.income
+    live = LoanTraffic(3000, 7).people.income
     p_value = ks_two_sample(trained, live).p_value
     assert p_value is not None
     assert p_value > 0.01
-    drifted = [a.request["income"] for a in Traffic(1000, 7).applications(DAY, 900, income_factor=0.55)]
+    drifted = [a.request["income"] for a in LoanTraffic(1000, 7).applications(DAY, 900, income_factor=0.55)]
     p_drifted = ks_two_sample(trained, drifted).p_value
     assert p_drifted is not None
     assert p_drifted < 1e-6

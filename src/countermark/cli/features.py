@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import TYPE_CHECKING
 
 import click
 
 from countermark.cli.place import bank_root, ledger_address
+
+if TYPE_CHECKING:
+    from countermark.features.audit import Build
 
 _URL = click.option(
     "--store",
@@ -117,15 +121,21 @@ def show(view: str, entity: str, at: str | None, url: str | None, as_json: bool)
 @features.command()
 @click.argument("model")
 @click.option("--ledger", "address", envvar="COUNTERMARK_LEDGER", help="Folder, sqlite:///FOLDER or postgresql://...")
-@click.option("--built-as-of", "built", metavar="TIME", help="The --as-of with which the store was materialized.")
+@click.option(
+    "--built-as-of",
+    "built",
+    metavar="TIME[/PUBLISHED]",
+    multiple=True,
+    help="The --as-of with which the store was materialized, and when that was done if later; once for each time.",
+)
 @_JSON
-def audit(model: str, address: str | None, built: str | None, as_json: bool) -> None:
+def audit(model: str, address: str | None, built: tuple[str, ...], as_json: bool) -> None:
     """Make the logged vectors of MODEL again from the event log, and fail if one differs."""
     from countermark.errors import FeatureStoreError
     from countermark.stages.features import audit as run
 
-    at = None if built is None else _instant(built, "--built-as-of")
-    report = run(bank_root(), model, ledger_address(address), at)
+    builds = sorted((_build(text) for text in built), key=lambda build: build.at)
+    report = run(bank_root(), model, ledger_address(address), builds)
     if as_json:
         wrong = [{"decision": m.decision, "input": m.input} for m in report.mismatches]
         counts = {"compared": report.compared, "values": report.values, "exact": report.exact}
@@ -143,6 +153,14 @@ def audit(model: str, address: str | None, built: str | None, as_json: bool) -> 
             got=f"{len(report.mismatches)} values of {len({m.decision for m in report.mismatches})} decisions",
             hint="look for events that were left out, back-dated or slipped in, and for a store that was restored",
         )
+
+
+def _build(text: str) -> Build:
+    from countermark.features.audit import Build
+
+    as_of, _, published = text.partition("/")
+    at = _instant(as_of, "--built-as-of")
+    return Build(at, _instant(published, "--built-as-of") if published else at)
 
 
 def _instant(text: str | None, option: str) -> dt.datetime:

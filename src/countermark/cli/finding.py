@@ -29,7 +29,7 @@ def finding() -> None:
 @click.option("--severity", type=click.Choice(_SEVERITIES), required=True, help="Critical and high stop a release.")
 @click.option("--text", required=True, help="What was found.")
 @click.option("--test", help="Test that shows it.")
-@click.option("--owner", help="Who has to act; the model's owner otherwise.")
+@click.option("--owner", help="Principal, person or role that has to act; the model's owner otherwise.")
 @click.option("--due", help="Date by which it has to be settled.")
 @key_option
 @trust_option
@@ -54,6 +54,8 @@ def open_(
     )
     done = open_finding(bank, signing(bank, key), body)
     click.echo(f"finding F-{done.position} opened on {subject} ({severity})")
+    opened_ = done.state.findings[f"F-{done.position}"].body
+    click.echo(f"  waits for {opened_.owner}" + (f" until {opened_.due}" if opened_.due else ""))
     if severity in ("critical", "high"):
         click.echo("  it stops approval and publication until it is closed, waived by risk"
                    + ("" if severity == "critical" else ", or covered by an approver's condition"))  # fmt: skip

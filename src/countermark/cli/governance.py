@@ -7,7 +7,15 @@ from pathlib import Path
 import click
 
 from countermark.cli.place import bank_root
-from countermark.cli.registry_options import json_option, key_option, opened, print_json, signing, trust_option
+from countermark.cli.registry_options import (
+    json_option,
+    key_option,
+    opened,
+    print_json,
+    signing,
+    tell_served,
+    trust_option,
+)
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -81,6 +89,7 @@ def amend(file: Path | None, position: int | None, key: Path | None, trust_root:
     now = done.state.governance.body
     if now.version > before:
         click.echo(f"governance version {now.version} is in force from log position {done.position} on")
+        tell_served(bank)
         return
     waiting = done.state.amendments[-1]
     click.echo(
@@ -96,10 +105,11 @@ def amend(file: Path | None, position: int | None, key: Path | None, trust_root:
 @key_option
 @trust_option
 def revoke(who: str, position: int | None, reason: str, key: Path | None, trust_root: str | None) -> None:
-    """Revoke a key from a log position on: what it signed from there on counts for nothing."""
+    """Revoke a key from a log position on: what it permitted from there on is void."""
     from countermark.governance.amendment import revoke as run
 
     bank = opened(trust_root)
+    known = {(lost.ref, lost.environment) for lost in bank.state().lost}
     done = run(bank, signing(bank, key), who, position, reason)
     for appended in done:
         body = appended.state.events[appended.position].body
@@ -107,6 +117,10 @@ def revoke(who: str, position: int | None, reason: str, key: Path | None, trust_
         lost = [r for r in appended.state.refused if "revoked" in r.reason]
         for refused in lost:
             click.echo(f"  position {refused.position}, {refused.type}: counts no more")
+    for gone in done[-1].state.lost:
+        if (gone.ref, gone.environment) not in known:
+            click.echo(f"  {gone.ref} is not authorised for {gone.environment} any more: {gone.reason}")
+    tell_served(bank)
 
 
 @governance.command()
@@ -131,6 +145,8 @@ def show(as_json: bool, trust_root: str | None) -> None:
     for tier, roles in told["quorum"].items():
         click.echo(f"  tier {tier}: {' and '.join(roles)}")
     click.echo(f"  amendments: {told['amendment_quorum']} persons of validator, risk and auditor")
+    if told["longest_approval_days"] is not None:
+        click.echo(f"  approvals, conditions and waivers: {told['longest_approval_days']} days at most")
     for pair in told["conflicts"]:
         click.echo(f"  conflict: {pair[0]} and {pair[1]}")
     for waiting in told["amendments"]:

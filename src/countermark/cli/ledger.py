@@ -145,12 +145,14 @@ def import_(address: str | None, path: Path) -> None:
     """Record decisions that other systems made, from JSON lines.
 
     Each line has id, at, model, system and decision, and may have entity, version, p, reasons and request. All lines
-    are read before the first is recorded; an id that is on the ledger is left as it is.
+    are checked before the first is recorded. What is on the ledger already is left as it is; the id of a decision made
+    here, or of another content, is refused.
     """
     from countermark.ledger import open_ledger
+    from countermark.records.clock import SystemClock
     from countermark.serving.imports import import_decisions, read_decisions
 
-    records = read_decisions(_bytes(path).splitlines())
+    records = read_decisions(path, SystemClock().now())
     with open_ledger(ledger_address(address)) as store:
         done = import_decisions(records, store)
     click.echo(f"recorded {done.recorded} decisions; {done.repeated} were there before")
@@ -188,6 +190,8 @@ def prove(address: str | None, decision: str | None, since: Path | None, kept: P
 
     Whoever holds the checkpoint can check it without the ledger: 'countermark ledger verify --proof'.
     """
+    from countermark.records.private import write_private
+
     if (decision is None) == (since is None):
         raise click.UsageError("name a DECISION, or an earlier checkpoint with --since")
     checkpoint = _checkpoint(kept)
@@ -198,7 +202,7 @@ def prove(address: str | None, decision: str | None, since: Path | None, kept: P
         elif since is not None:
             growth = store.prove_growth(_checkpoint(since), checkpoint)
             data, told = growth.to_json(), f"{len(growth.paths)} chains, {sum(map(len, growth.paths.values()))} hashes"
-    output.write_bytes(data + b"\n")
+    write_private(output, data + b"\n")
     click.echo(f"wrote {output}: {told}")
 
 
@@ -243,14 +247,12 @@ def _checkpoint(path: Path) -> Checkpoint:
     return found
 
 
-_NAMESPACE = "countermark-checkpoint"
-
-
 def _signature_of(key: Path) -> Callable[[bytes], str]:
     from countermark.registry.signing import KeySigner
+    from countermark.registry.sshsig import CHECKPOINT_NAMESPACE
 
     signer = KeySigner(key)
-    return lambda body: signer.sign(body, _NAMESPACE).decode("ascii")
+    return lambda body: signer.sign(body, CHECKPOINT_NAMESPACE).decode("ascii")
 
 
 def _signer(taken: Checkpoint, path: Path) -> str | None:
@@ -260,12 +262,13 @@ def _signer(taken: Checkpoint, path: Path) -> str | None:
         LedgerError: If the signature is not of these bytes.
     """
     from countermark.errors import LedgerError, RegistryError
+    from countermark.registry.sshsig import CHECKPOINT_NAMESPACE
     from countermark.registry.sshsig import verify as verify_signature
 
     if taken.signature is None:
         return None
     try:
-        return verify_signature(taken.body.encode("utf-8"), taken.signature.encode("utf-8"), _NAMESPACE)
+        return verify_signature(taken.body.encode("utf-8"), taken.signature.encode("utf-8"), CHECKPOINT_NAMESPACE)
     except RegistryError as error:
         raise LedgerError(f"the signature of this checkpoint does not hold: {error.what}", file=path) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,14 @@ from countermark.cli.production import moment, opened_ledger, production_options
 from countermark.cli.registry_options import json_option, print_json
 
 if TYPE_CHECKING:
-    from countermark.monitoring.run import ModelRun
+    from datetime import datetime
+
+    from countermark.config.monitor import MonitorPlan
+    from countermark.monitoring.findings import Unwatched
+    from countermark.monitoring.run import ModelRun, UnwatchedRun
     from countermark.records.watch import LiveFinding
+    from countermark.registry.directory import ServingDirectory
+    from countermark.serving.catalog import Catalog
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -25,7 +32,7 @@ def monitor() -> None:
 
 @monitor.command()
 @click.argument("models", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="Every model with a plan.")
+@click.option("--all", "every", is_flag=True, help="Every model in production; one without a plan is a finding.")
 @click.option("--as-of", "as_of", help="Instant; nothing learned later counts. The present otherwise.")
 @click.option("--groups", type=_FILE, help="Protected groups by entity (CSV), for fairness.")
 @click.option("--log", "log_file", type=_FILE, help="Append the findings to this file, one JSON object a line.")
@@ -46,16 +53,18 @@ def run(
 ) -> None:
     """Check MODELS, or --all of them, and put readings and findings on the ledger."""
     from countermark.config.operations import monitor_plans
-    from countermark.monitoring.run import log_findings, post_findings, run_monitor
-    from countermark.records.decision import as_document
+    from countermark.monitoring.run import log_findings, post_findings, report_unwatched, run_monitor
     from countermark.records.groups import read_groups
     from countermark.serving.catalog import load_catalog
 
     if not models and not every:
         raise click.UsageError("name models, or give --all")
-    instant = moment(as_of)
-    catalog = load_catalog(serving_directory(releases, trust_root), moment(None))
-    plans = {name: plan for name, plan in monitor_plans(bank_root()).items() if not every or name in catalog.models}
+    now = moment(None)
+    instant = now if as_of is None else moment(as_of)
+    directory = serving_directory(releases, trust_root)
+    catalog = load_catalog(directory, moment(None))
+    declared = monitor_plans(bank_root())
+    plans = {name: plan for name, plan in declared.items() if not every or name in catalog.models}
     with opened_ledger(address) as ledger:
         runs = run_monitor(
             ledger,
@@ -64,18 +73,62 @@ def run(
             instant,
             groups=None if groups is None else read_groups(groups),
             models=None if every else frozenset(models),
+            now=now,
         )
+        silent = report_unwatched(ledger, _unwatched(directory, catalog, declared, instant), instant) if every else None
+    told: list[ModelRun | UnwatchedRun] = [*runs, *([] if silent is None else [silent])]
     if log_file is not None:
-        log_findings(log_file, runs)
+        log_findings(log_file, told)
     if as_json:
-        print_json([{"watch": as_document(r.watch), "findings": [as_document(f) for f in r.findings]} for r in runs])
+        print_json([_told(one) for one in told if one in runs or one.findings])
     else:
         for one in runs:
             _show(one)
-        if not runs:
-            click.echo("no model in production has a monitoring plan")
+        if silent is not None:
+            _show_unwatched(silent)
+        if not runs and not (silent and silent.models):
+            click.echo("no model is in production")
     if webhook is not None:
-        post_findings(webhook, runs)
+        post_findings(webhook, told)
+
+
+def _unwatched(
+    directory: ServingDirectory, catalog: Catalog, plans: Mapping[str, MonitorPlan], as_of: datetime
+) -> Iterator[Unwatched]:
+    """Models that were authorised for production as of an instant and that no run can speak of."""
+    from countermark.errors import RegistryError
+    from countermark.monitoring.findings import Unwatched
+    from countermark.review.needed import owner_of
+
+    state = directory.state(moment(None))
+    if as_of < state.now:
+        try:
+            state = state.at(time=as_of)
+        except RegistryError:
+            return  # there was no log yet
+    for model in state.models:
+        if not state.authorised(model):
+            continue
+        if model not in plans:
+            yield Unwatched(model, owner_of(state, model), f"there is no plan conf/monitor/{model}.yaml")
+        elif model not in catalog.models:
+            why = catalog.why_not(model) or "authorised a moment ago"
+            yield Unwatched(model, owner_of(state, model), f"no release of it can be opened ({why})")
+
+
+def _told(one: ModelRun | UnwatchedRun) -> dict[str, object]:
+    from countermark.monitoring.run import ModelRun
+    from countermark.records.decision import as_document
+
+    watch = as_document(one.watch) if isinstance(one, ModelRun) else None
+    return {"watch": watch, "findings": [as_document(finding) for finding in one.findings]}
+
+
+def _show_unwatched(silent: UnwatchedRun) -> None:
+    for one in silent.models:
+        click.echo(f"\n{one.model}  not watched")
+    for finding in silent.findings:
+        click.echo(f"  {_line(finding)}")
 
 
 @monitor.command()
@@ -147,19 +200,27 @@ def challenge(
     trust_root: str | None,
 ) -> None:
     """Compare champion and challenger of MODEL on the same decisions, where labels have matured."""
-    del releases, trust_root
     from countermark.config.operations import monitor_plans
     from countermark.errors import MonitoringError
     from countermark.monitoring.challenge import compare
-    from countermark.monitoring.window import read_production
+    from countermark.monitoring.run import PLAN_HINT
+    from countermark.monitoring.window import pin, read_production
     from countermark.records.decision import as_document
     from countermark.records.digest import pretty_json, sha256_hex
 
     plans = monitor_plans(bank_root())
     if model not in plans:
-        raise MonitoringError(f"model '{model}' has no monitoring plan", expected=f"conf/monitor/{model}.yaml")
+        raise MonitoringError(
+            f"model '{model}' has no monitoring plan", expected=f"conf/monitor/{model}.yaml", hint=PLAN_HINT
+        )
+    now = moment(None)
+    instant = now if as_of is None else moment(as_of)
+    champion, challenger = _rivals(serving_directory(releases, trust_root), model, champion, challenger)
+    with opened_ledger(address, writer="checkpoint") as ledger:
+        # The checkpoint keeps what is written later, with whatever date, out of the figures of this instant.
+        pin(ledger, instant, now)
     with opened_ledger(address) as ledger:
-        production = read_production(ledger, moment(as_of)).get(model)
+        production = read_production(ledger, instant, now).get(model)
     if production is None:
         raise MonitoringError(f"the ledger has no decision of '{model}'")
     plan = plans[model]
@@ -177,4 +238,24 @@ def challenge(
     difference = "not known" if found.auc.difference is None else f"{found.auc.difference:+.4f}"
     interval = "" if found.auc.low is None else f" ({found.auc.low:+.4f} to {found.auc.high:+.4f})"
     click.echo(f"  AUC {difference}{interval}; {found.changed:,} decisions would change: {found.verdict}")
-    click.echo(f"  evidence {sha256_hex(data)}")
+    click.echo(f"  evidence {sha256_hex(data)}, known by ledger checkpoint {found.checkpoint}")
+
+
+def _rivals(directory: ServingDirectory, model: str, *named: str) -> tuple[str, str]:
+    """Champion and challenger as versions, without the ``v`` of a release: two that the log knows."""
+    from countermark.errors import MonitoringError
+
+    known = sorted((r for r in directory.state(moment(None)).releases if r.model == model), key=lambda r: r.order)
+    versions = [ref.version for ref in known]
+    first, second = (name.removeprefix(f"{model}@").removeprefix("v") for name in named)
+    for version in (first, second):
+        if version not in versions:
+            raise MonitoringError(
+                f"the log knows no release '{model}@v{version}'",
+                expected="one of " + ", ".join(versions) if versions else f"a proposed release of '{model}'",
+            )
+    if first == second:
+        raise MonitoringError(
+            f"'{model}@v{first}' cannot be compared with itself", expected="a challenger that is not the champion"
+        )
+    return first, second

@@ -62,6 +62,15 @@ def signing(bank: BankRegistry, key: Path | None) -> Signer:
     return signer_of(bank.root, key)
 
 
+def tell_served(bank: BankRegistry) -> None:
+    """Say where production reads of what was just signed, and which command brings it there."""
+    if bank.serves:
+        click.echo(f"  {bank.directory.path} holds it; a server that reads another folder gets it with:")
+    else:
+        click.echo("  nothing is served from this clone; where servers read, it takes effect with:")
+    click.echo("    countermark release export --to DIR")
+
+
 def release_of(text: str) -> ReleaseRef:
     """The release that an argument names."""
     from countermark.records.release import ReleaseRef

@@ -42,6 +42,7 @@ def _signed(appended: Appended) -> str:
 def propose(model: str, evidence: tuple[Path, ...], note: str, key: Path | None, trust_root: str | None) -> None:
     """Sign the built and committed MODEL as a candidate; it lands in its validator's inbox."""
     from countermark.governance.workflow import propose as run
+    from countermark.governance.workflow import replaced
 
     bank = opened(trust_root)
     done = run(bank, signing(bank, key), model, evidence=evidence, note=note)
@@ -50,6 +51,8 @@ def propose(model: str, evidence: tuple[Path, ...], note: str, key: Path | None,
     state = done.state.release(ref)
     click.echo(f"{ref} proposed ({body['change_class']}, tier {body['tier']}): {body['opinion']}")
     click.echo(f"  {_signed(done)}")
+    for line in replaced(done.state, done.position):
+        click.echo(f"  {line}")
     for role in done.state.roles_for(ref):
         click.echo(f"  asks for approval as {role}: {', '.join(done.state.governance.holders(role)) or 'nobody yet'}")
     uncovered = state.uncovered(done.state.now)
@@ -68,7 +71,9 @@ def propose(model: str, evidence: tuple[Path, ...], note: str, key: Path | None,
 @click.option("--test", "tests", multiple=True, help="Gating test that the condition covers.")
 @click.option("--finding", "findings", multiple=True, help="Finding that the condition covers.")
 @click.option("--owner", help="Who answers for the condition; the model's owner otherwise.")
-@click.option("--expires", help="Date until which approval and condition count.")
+@click.option(
+    "--expires", help="Date until which approval and condition count; the longest that governance allows, otherwise."
+)
 @click.option("--text", default="", help="Further words.")
 @key_option
 @trust_option
@@ -87,7 +92,7 @@ def approve(
     verdict = Verdict(role, condition, tests, findings, owner, expires, text)
     done = run(bank, signing(bank, key), release_of(ref), verdict)
     body = done.state.events[done.position].body
-    click.echo(f"{ref} approved as {body['role']}" + (f" until {expires}" if expires else ""))
+    click.echo(f"{ref} approved as {body['role']}" + (f" until {body['expires']}" if body["expires"] else ""))
     for made in body["conditions"]:
         covers = ", ".join((*made["tests"], *made["findings"])) or "the release as a whole"
         click.echo(f"  condition for {covers}: {made['text']} (owner {made['owner']}, until {made['expires']})")

@@ -56,7 +56,7 @@ def replay(
         if decision is None:
             _sampled(replayer, store, sample or 1, seed, model, as_json)
         else:
-            _one(replayer, store, decision, seed=seed, to=to, explain=explain, as_json=as_json)
+            _one(replayer, decision, seed=seed, to=to, explain=explain, as_json=as_json)
 
 
 def verify_target(target: str | None, ledger: str | None, trust_root: str | None, as_json: bool) -> bool:
@@ -144,9 +144,7 @@ def _sampled(replayer: Replayer, store: Ledger, count: int, seed: int, model: st
         )
 
 
-def _one(
-    replayer: Replayer, store: Ledger, identity: str, *, seed: int, to: Path | None, explain: str | None, as_json: bool
-) -> None:
+def _one(replayer: Replayer, identity: str, *, seed: int, to: Path | None, explain: str | None, as_json: bool) -> None:
     from countermark.errors import ReplayError
 
     replayed = replayer.with_afterlife(replayer.replay(identity))
@@ -160,9 +158,8 @@ def _one(
 
         opinion = None if explain is None else second(explain, replayed.record, replayed.release, seed=seed)
         made = decision_file(
-            replayed, replayer.state, store, made_at=iso(SystemClock().now()), notes=_notes(replayed),
-            second_opinion=opinion,
-        )  # fmt: skip
+            replayed, replayer.state, made_at=iso(SystemClock().now()), notes=_notes(replayed), second_opinion=opinion
+        )
         told = as_document(made)
         if to is not None:
             from countermark.replay.writing import write_decision_file
@@ -202,6 +199,7 @@ def _facts(replayed: Replayed) -> dict[str, object]:
         "identical": replayed.identical,
         "release": None if record is None else f"{record.model}@v{record.release.version}",
         "differences": [{"what": d.what, "recorded": d.recorded, "found": d.found} for d in replayed.differences],
+        "witness": None if replayed.place is None else replayed.place.told,
     }
 
 
@@ -217,6 +215,8 @@ def _tell(replayed: Replayed) -> None:
             f"score {record.probability:.6g}{grade}{reasons}"
         )
         click.echo(f"  ledger chain {entry.chain}, seq {entry.seq}, hash {entry.hash[:16]}")
+    if replayed.place is not None:
+        click.echo(f"  {replayed.place.told}")
     for d in replayed.differences:
         click.echo(f"  {d.what}: recorded {d.recorded}")
         click.echo(f"  {' ' * len(d.what)}  found    {d.found}")

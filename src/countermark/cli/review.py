@@ -53,6 +53,8 @@ def prepare(
     """Write the review as JSON and PDF, and minutes to fill in."""
     from countermark.config.operations import monitor_plans
     from countermark.config.yamlfile import read_yaml
+    from countermark.errors import ReviewError
+    from countermark.monitoring.window import pin
     from countermark.records.clock import iso
     from countermark.records.decision import as_document
     from countermark.registry.directory import ServingDirectory
@@ -60,14 +62,17 @@ def prepare(
     from countermark.review.prepare import prepare as run
     from countermark.review.signing import FOLDER, write_review
 
-    root, instant = bank_root(), moment(as_of)
+    root, now = bank_root(), moment(None)
+    instant = now if as_of is None else moment(as_of)
+    if instant > now:
+        raise ReviewError("a week to come cannot be reviewed", expected=f"up to {iso(now)}", got=iso(instant))
     bank = opened(trust_root)
     directory = ServingDirectory(releases or root / "releases", bank.trust_root)
     with opened_ledger(address, writer="checkpoint") as store:
-        taken = store.checkpoint(iso(instant)) if store.heads() else None
+        taken = pin(store, instant, now)
     name = str(read_yaml(root / "conf" / "bank.yaml", "conf/bank.yaml").data.get("name", ""))
     with opened_ledger(address) as store:
-        sources = Sources(store, directory, bank.state(), monitor_plans(root), name)
+        sources = Sources(store, directory, bank.state(), monitor_plans(root), name, now)
         made = run(sources, instant, sample=sample, checkpoint=taken)
     written = write_review(made, to or root / FOLDER / made.id)
     if as_json:

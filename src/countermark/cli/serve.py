@@ -66,7 +66,8 @@ def serve(
     Serves every authorised release whose signatures, approvals and bundle verify; refuses the others by name in the
     log. Every answer is on the ledger before it leaves.
     """
-    from countermark.serving.server import ONE_THREAD, run
+    from countermark.records.groups import read_groups
+    from countermark.serving.server import ONE_THREAD, require_free, run
     from countermark.serving.settings import Settings
 
     directory = (releases or bank_root() / "releases").absolute()
@@ -80,9 +81,12 @@ def serve(
         rollouts=not no_rollouts,
         groups=None if groups is None else str(groups.absolute()),
     )
+    if groups is not None:
+        read_groups(groups)
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
     _look_first(settings.directory, settings.trust_root, environment)
+    require_free(host, port)
     click.echo(f"listening on http://{host}:{port}, {workers} worker{'s' if workers > 1 else ''}", err=True)
     run(settings, host=host, port=port, workers=workers)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from countermark.simulation.bank_life import Scale
 
 
 @click.group()
@@ -24,3 +29,79 @@ def life(folder: Path | None, daily: int, customers: int, training: int, replays
     from countermark.simulation.loop import Scale, play
 
     play(click.echo, Scale(training, customers, daily, replays, seed), folder=folder)
+
+
+@simulate.command()
+@click.argument("model")
+@click.option("--days", default=28, show_default=True, type=click.IntRange(1), help="Days with customers.")
+@click.option("--daily", default=50, show_default=True, type=click.IntRange(1), help="Requests a day.")
+@click.option("--seed", default=20260101, show_default=True, help="The same seed draws the same customers.")
+@click.option("--sample", help="Sample that customers are drawn from.  [default: the newest]")
+@click.option("--drift", "drifts", multiple=True, metavar="FIELD=FACTOR@DAY", help="Plant a drift; repeat for more.")
+@click.option("--label-days", type=click.FloatRange(0), help="Days until an outcome.  [default: the model's horizon]")
+@click.option("--fault", metavar="NAME", help="Roll a faulty release out: cutoff, errors or latency.")
+@click.option("--plan", default="standard", show_default=True, help="Rollout plan of the faulty release.")
+@click.option(
+    "--to", "folder", type=click.Path(path_type=Path, file_okay=False), help="Keep the copy of the bank here."
+)
+@click.option("--url", help="Send to this running service, in its own time, instead of playing in process.")
+@click.option("--key-env", metavar="NAME", help="Environment variable that holds the API key.")
+@click.option("--rate", default=50.0, show_default=True, type=click.FloatRange(0.01), help="Calls a second, at most.")
+def traffic(
+    model: str,
+    days: int,
+    daily: int,
+    seed: int,
+    sample: str | None,
+    drifts: tuple[str, ...],
+    label_days: float | None,
+    fault: str | None,
+    plan: str,
+    folder: Path | None,
+    url: str | None,
+    key_env: str | None,
+    rate: float,
+) -> None:
+    """Send MODEL the traffic of customers drawn from the bank's own rows. SYNTHETIC.
+
+    In process: a throw-away copy of the bank with throw-away signers and simulated time, from the built model on. With
+    --url: to a running service, in its own time, which no client can set.
+    """
+    from countermark.cli.place import bank_root
+    from countermark.simulation.bank_life import Scale, play
+
+    scale = Scale(days, daily, seed, sample, drifts, label_days, fault, plan)
+    if url is None:
+        play(click.echo, bank_root(), model, scale, folder=folder)
+        return
+    if fault is not None or folder is not None:
+        raise click.UsageError("a running service is sent traffic only: leave out --fault and --to")
+    _over_http(url, model, scale, _key(key_env), rate)
+
+
+def _over_http(url: str, model: str, scale: Scale, key: str | None, rate: float) -> None:
+    from countermark.cli.place import bank_root
+    from countermark.records.clock import SystemClock
+    from countermark.simulation.bank_life import customers, tell
+    from countermark.simulation.over_http import Caller, fresh_names, send
+    from countermark.simulation.resample import read_rows
+
+    made = customers(read_rows(bank_root(), model), scale, fresh_names())
+    tell(click.echo, made)
+    click.echo(f"sent to {url} at {rate:g} calls a second at most, in the time of the service")
+    caller = Caller(url, key, rate)
+    try:
+        send(click.echo, caller, made, SystemClock(), (scale.days, scale.daily))
+    finally:
+        caller.close()
+
+
+def _key(variable: str | None) -> str | None:
+    from countermark.errors import SimulationError
+
+    if variable is None:
+        return None
+    key = os.environ.get(variable)
+    if not key:
+        raise SimulationError(f"environment variable '{variable}' holds no key", hint="countermark serve-key add NAME")
+    return key

@@ -50,6 +50,21 @@ class ShiftGuard(Declared):
     min_pairs: int = Field(default=100, ge=1)
 
 
+class GroupGuard(ShiftGuard):
+    """The same within one protected group.
+
+    A group with fewer than ``min_group`` entities among the groups at hand is left out, and the status says so. Without
+    a number it is ``min_pairs``: a smaller group could have that many pairs only if its members came back.
+    """
+
+    min_group: int | None = Field(default=None, ge=1)
+
+    @property
+    def least(self) -> int:
+        """Entities that a group has at least to be judged."""
+        return self.min_pairs if self.min_group is None else self.min_group
+
+
 class PsiGuard(Declared):
     """The score may drift from its profile by at most ``limit`` more than the champion's does from its own."""
 
@@ -63,7 +78,7 @@ class Guards(Declared):
     errors: RateGuard | None = None
     latency: LatencyGuard | None = None
     decision_rate: ShiftGuard | None = None
-    group_approval: ShiftGuard | None = None
+    group_approval: GroupGuard | None = None
     score_psi: PsiGuard | None = None
 
 
@@ -80,6 +95,12 @@ class RolloutPlan(Declared):
     source_note: str = Field(description="Where the limits come from.")
     alpha: float = Field(
         default=0.05, gt=0, lt=0.5, description="Chance that a release within all limits is ever turned back."
+    )
+    pair_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description="A decision that only one release has scored after so long counts as an error of the candidate.",
     )
     shadow: Stay
     steps: tuple[float, ...] = (0.01, 0.05, 0.25, 0.5)

@@ -16,13 +16,14 @@ from countermark.features.definitions import ColumnType, ViewPlan
 from countermark.features.events import entity_text
 from countermark.features.reading import FeatureRow
 from countermark.features.times import read_time
+from countermark.features.union import union
 from countermark.features.vector import InputValue, VectorBuilder
-from countermark.features.views import ARRIVED, arrived_by, build_view
+from countermark.features.views import ARRIVED, build_view
 from countermark.records.clock import parse_instant
 from countermark.records.decision import DecisionRecord, EventRecord
 
 TOLERANCE = 1e-12
-"""Relative difference allowed for a number with a fraction: sums of a tiled view may be folded in another order."""
+"""Relative difference allowed for a number with a fraction: sums of a tiled view are folded in another order."""
 
 _ARROW: dict[ColumnType, pa.DataType] = {
     "integer": pa.int64(), "number": pa.float64(), "text": pa.string(), "boolean": pa.bool_(), "date": UTC,
@@ -65,15 +66,32 @@ class AuditReport:
     other_views: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One publication of a model's views.
+
+    Attributes:
+        as_of: Instant up to which the tables were read.
+        at: Instant from which decisions were answered from it.
+    """
+
+    as_of: dt.datetime | None
+    at: dt.datetime
+
+
+_ALWAYS = dt.datetime.min.replace(tzinfo=dt.UTC)
+
+
 @dataclass(slots=True)
 class _Answers:
     """Rows that were computed before, by view and by (entity, instant); read as a store is read."""
 
-    rows: dict[str, dict[tuple[str | None, dt.datetime], FeatureRow]] = field(default_factory=dict)
+    rows: dict[tuple[str, int], dict[tuple[str | None, dt.datetime], FeatureRow]] = field(default_factory=dict)
     at: dict[str, dt.datetime] = field(default_factory=dict)
+    build: int = 0
 
     def read(self, plan: ViewPlan, entity: str | int | None, now: dt.datetime) -> FeatureRow:  # noqa: ARG002
-        return self.rows[plan.name][entity_text(entity), self.at[plan.name]]
+        return self.rows[plan.name, self.build][entity_text(entity), self.at[plan.name]]
 
 
 def recompute(
@@ -82,16 +100,16 @@ def recompute(
     events: Iterable[EventRecord],
     *,
     history: Mapping[str, pa.Table] | None = None,
-    built: dt.datetime | None = None,
+    built: dt.datetime | Sequence[Build] | None = None,
 ) -> AuditReport:
     """Make the vectors of past decisions again, from the events alone, by the code that makes data sets.
 
     Args:
         spec: The model as it decided.
         decisions: Decisions of this model.
-        events: Events taken in since the views were built from ``history``.
+        events: Events that were taken in, in their order; those that ``history`` has too count once.
         history: Contracted tables that the views were built from, by name.
-        built: Instant as of which they were built: rows that arrived later are the log's; None: all rows.
+        built: Instant up to which they were read, or every publication, oldest first; None: all rows were there.
 
     Raises:
         ConfigError: If the spec's views cannot be compiled.
@@ -100,16 +118,22 @@ def recompute(
     versions = {plan.name: plan.version for plan in builder.plans}
     judged = [d for d in decisions if {view.view: view.version for view in d.views} == versions]
     logged = list(events)
+    builds = built if isinstance(built, Sequence) else (Build(built, _ALWAYS),)
+    served = [_in_force(builds, parse_instant(d.at)) for d in judged]
     answers = _Answers()
     for plan in builder.plans:
-        old = (history or {}).get(plan.table)
-        if old is not None and built is not None:
-            old = arrived_by(plan, old, built)
-        asked = [(d.request.get(builder.views.keys[plan.name]), _read_at(d, plan.name)) for d in judged]
-        answers.rows[plan.name] = _rows(plan, _event_table(plan, logged, old), asked)
+        came, table = _event_table(plan, logged), (history or {}).get(plan.table)
+        for k in sorted(set(served)):
+            whole = came if table is None else union(plan, table, came, builds[k].as_of)
+            asked = [
+                (d.request.get(builder.views.keys[plan.name]), _read_at(d, plan.name))
+                for d, build in zip(judged, served, strict=True)
+                if build == k
+            ]
+            answers.rows[plan.name, k] = _rows(plan, whole, asked)
     mismatches: list[Mismatch] = []
     exact = 0
-    for decision in judged:
+    for decision, answers.build in zip(judged, served, strict=True):
         answers.at = {plan.name: _read_at(decision, plan.name) for plan in builder.plans}
         vector, _ = builder.build(decision.request, answers, parse_instant(decision.at))  # type: ignore[arg-type]
         for name, value in vector.items():
@@ -119,6 +143,11 @@ def recompute(
                 mismatches.append(Mismatch(decision.id, name, was, value))
     values = len(judged) * len(spec.features)
     return AuditReport(len(judged), values, exact, tuple(mismatches), len(decisions) - len(judged))
+
+
+def _in_force(builds: Sequence[Build], at: dt.datetime) -> int:
+    """Place of the publication that answered at an instant: the last one by then, or the first."""
+    return max((k for k, build in enumerate(builds) if build.at <= at), default=0)
 
 
 def _read_at(decision: DecisionRecord, view: str) -> dt.datetime:
@@ -131,8 +160,8 @@ def _same(left: InputValue, right: InputValue, tolerance: float) -> bool:
     return left == right
 
 
-def _event_table(plan: ViewPlan, logged: Iterable[EventRecord], history: pa.Table | None) -> pa.Table:
-    """History and log as one table, with the instant of arrival of what was logged."""
+def _event_table(plan: ViewPlan, logged: Iterable[EventRecord]) -> pa.Table:
+    """The log as a table, with the instant of arrival."""
     columns = plan.event_columns
     rows = [e for e in logged if e.table == plan.table and all(name in e.event for name in columns)]
     new: dict[str, pa.Array] = {}
@@ -145,12 +174,7 @@ def _event_table(plan: ViewPlan, logged: Iterable[EventRecord], history: pa.Tabl
         else:
             new[name] = pa.array(values, _ARROW[kind])
     new[ARRIVED] = pa.array([parse_instant(e.known_at) for e in rows], UTC)
-    table = pa.table(new)
-    if history is None:
-        return table
-    old = history.select(list(columns))
-    old = old.cast(pa.schema([(name, table.schema.field(name).type) for name in columns]))
-    return pa.concat_tables([old.append_column(ARRIVED, pa.nulls(old.num_rows, UTC)), table])
+    return pa.table(new)
 
 
 def _rows(

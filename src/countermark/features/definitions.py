@@ -167,10 +167,15 @@ class ViewPlan:
     @cached_property
     def text_rows(self) -> tuple[int, ...]:
         """Which numbers of a row of a packed state stand for texts."""
-        text = [column.type == "text" and not column.presence for column in self.stored]
         if not self.tile:
-            return tuple(k for k, one in enumerate(text) if one)
-        return tuple(TALL * g + LATEST for g, (value, _) in enumerate(self.groups) if value >= 0 and text[value])
+            return self.text_columns
+        texts = self.text_columns
+        return tuple(TALL * g + LATEST for g, (value, _) in enumerate(self.groups) if value in texts)
+
+    @cached_property
+    def text_columns(self) -> tuple[int, ...]:
+        """Which stored columns hold texts."""
+        return tuple(k for k, column in enumerate(self.stored) if column.type == "text" and not column.presence)
 
     @cached_property
     def event_columns(self) -> tuple[str, ...]:

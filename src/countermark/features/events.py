@@ -18,6 +18,7 @@ class EventRow(NamedTuple):
     Attributes:
         time: Event time, microseconds.
         known: When it was known, microseconds.
+        stamp: When its sender says that it was known; ``known`` is never before it.
         arrived: When it reached the bank, microseconds.
         key: Hash of its key; 0 for none.
         flags: Bit k says whether it passes filter k.
@@ -26,6 +27,7 @@ class EventRow(NamedTuple):
 
     time: int
     known: int
+    stamp: int
     arrived: int
     key: int
     flags: int
@@ -77,14 +79,15 @@ def event_row(plan: ViewPlan, event: Mapping[str, Any], *, arrived: int | None) 
     if arrived is None:
         arrived = _moment(plan, learned, event, by_day=False)
         assert arrived is not None
-    known = max(known + plan.known_delay, plan.on_clock(arrived))
+    stamp = known + plan.known_delay
     flags = 0
     for k, expression in enumerate(plan.filters):
         passed = expression.row(_for_expression(plan, event, expression.names))
         flags |= (passed is True) << k
     return EventRow(
         time,
-        known,
+        max(stamp, plan.on_clock(arrived)),
+        stamp,
         arrived,
         key_hash(event[view.event_key]) if view.event_key is not None else 0,
         flags,
@@ -98,7 +101,7 @@ def _moment(plan: ViewPlan, column: str, event: Mapping[str, Any], *, by_day: bo
         return None
     try:
         return read_time(value, plan.zone, by_day=by_day)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, OverflowError, TypeError, AttributeError):
         raise _wrong(plan, column, "a date or time in ISO 8601") from None
 
 

@@ -2,7 +2,9 @@
 
 Events of an entity form a run sorted by event time, then known-at time, then place. A row is visible to a request at t
 if ``time <= t`` and ``known <= t < until``; ``until`` is when a newer version of the same event became known. Sums go
-from the oldest to the newest, so that the same events give the same bits wherever they are folded.
+from the oldest to the newest, so that the same events give the same bits wherever they are folded. Sums of tiles cannot
+keep that order: they carry their rounding errors along (T. J. Dekker, A floating-point technique for extending the
+available precision, Numerische Mathematik 18, 1971), and so do sums of the same windows over events.
 """
 
 from __future__ import annotations
@@ -47,6 +49,17 @@ class Events(NamedTuple):
     values: NDArray[np.float64]
 
 
+def chosen(events: Events, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Events:
+    """Some of the events, by mask or position."""
+    return Events(
+        events.times[rows],
+        events.known[rows],
+        events.until[rows] if events.until.size else events.until,
+        events.flags[rows] if events.flags.size else events.flags,
+        events.values[:, rows],
+    )
+
+
 @kernel
 def window_bound(t: int, length: int, tile: int) -> int:
     """The instant after which an event must lie to be inside a window that ends at t.
@@ -71,12 +84,29 @@ def first_after(times: NDArray[np.int64], low: int, high: int, bound: int) -> in
 
 
 @kernel
-def _aggregate(events: Events, rows: tuple[int, int], t: int, program: NDArray[np.int64], f: int) -> float:
-    """Count, sum, mean, minimum or maximum of the rows that count, oldest first."""
+def two_sum(a: float, b: float) -> tuple[float, float]:
+    """A sum as rounded, and its exact rounding error (D. E. Knuth, TAOCP 2, 4.2.2, theorem B)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
+
+
+@kernel
+def closed_sum(total: float, low: float) -> float:
+    """A sum with its carried rounding errors; where it has left the finite numbers, the sum itself."""
+    closed = total + low
+    return closed if closed == closed else total
+
+
+@kernel
+def _aggregate(
+    events: Events, rows: tuple[int, int], t: int, program: NDArray[np.int64], f: int, carried: bool
+) -> float:
+    """Count, sum, mean, minimum or maximum of the rows that count, oldest first; sums may carry their errors."""
     known, until, flags, values = events.known, events.until, events.flags, events.values
     kind, column, bit = program[f, KIND], program[f, VALUE], program[f, FILTER]
     versioned, filtered, valued = until.size > 0, bit >= 0, column >= 0
-    count, total, least, most = 0, 0.0, np.inf, -np.inf
+    count, total, low, least, most = 0, 0.0, 0.0, np.inf, -np.inf
     for i in range(rows[0], rows[1]):
         if known[i] > t or (versioned and until[i] <= t) or (filtered and (flags[i] >> bit) & 1 == 0):
             continue
@@ -84,7 +114,11 @@ def _aggregate(events: Events, rows: tuple[int, int], t: int, program: NDArray[n
             value = values[column, i]
             if value != value:
                 continue
-            total += value
+            if carried:
+                total, error = two_sum(total, value)
+                low += error
+            else:
+                total += value
             least = min(least, value)
             most = max(most, value)
         count += 1
@@ -92,6 +126,8 @@ def _aggregate(events: Events, rows: tuple[int, int], t: int, program: NDArray[n
         return float(count)
     if count == 0:
         return np.nan
+    if carried:
+        total = closed_sum(total, low)
     if kind == SUM:
         return total
     if kind == MEAN:
@@ -145,7 +181,7 @@ def fold_run(
             start = first_after(events.times, low, end, window_bound(t, program[f, LENGTH], tile))
         out[1][f] = False
         if kind != COLUMN and kind != LAST and kind != SINCE:
-            out[0][f] = _aggregate(events, (start, end), t, program, f)
+            out[0][f] = _aggregate(events, (start, end), t, program, f, tile > 0)
             continue
         out[0][f] = np.nan
         i = _newest(events, (start, end), t, program, f)

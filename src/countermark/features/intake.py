@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from countermark.config.contract import Contract
 from countermark.config.problems import nearest, one_of
 from countermark.config.spec import ModelSpec
 from countermark.errors import FeatureStoreError
@@ -40,8 +41,11 @@ class EventIntake:
         for table in dict.fromkeys(plan.table for plan in plans):
             contract = table_contract(spec, table)
             assert contract is not None  # compiled views have one
-            reader = RecordReader(f"an event of '{table}'", contract, (), tuple(contract.columns), zone)
-            self._tables[table] = _Table(reader, tuple(plan for plan in plans if plan.table == table))
+            own = tuple(plan for plan in plans if plan.table == table)
+            reader = RecordReader(
+                f"an event of '{table}'", _open_ended(contract, own), (), tuple(contract.columns), zone
+            )
+            self._tables[table] = _Table(reader, own)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -94,3 +98,13 @@ class EventIntake:
                 got=", ".join(map(str, event)),
             )
         return tuple(plans)
+
+
+def _open_ended(contract: Contract, plans: tuple[ViewPlan, ...]) -> Contract:
+    """The contract without a last day for the times of its views: a file ends on a day, and events go on after it."""
+    times = {name for plan in plans for name in (plan.event_time, plan.view.known_at) if name is not None}
+    columns = {
+        name: column.model_copy(update={"maximum": None}) if name in times else column
+        for name, column in contract.columns.items()
+    }
+    return contract.model_copy(update={"columns": columns})

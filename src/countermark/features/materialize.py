@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from itertools import pairwise
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from countermark.features.definitions import ViewPlan
-from countermark.features.events import key_hash
-from countermark.features.state import SLACK, Run, keep_rows, pack, taken, tiled, trimmed
+from countermark.features.fold import chosen
+from countermark.features.identity import LISTED, identities
+from countermark.features.state import SLACK, Run, keep_rows, pack, taken, tiled, trimmed, with_versions
+from countermark.features.tiles import HOLD
 from countermark.features.times import microseconds
 from countermark.features.views import ENGINE, arrived_by, order_events
 
@@ -35,12 +38,23 @@ def entity_states(plan: ViewPlan, events: pa.Table, as_of: dt.datetime) -> Itera
     every = ordered.events
     kept = np.empty(every.times.size, dtype=np.bool_)
     keep_rows(every, ordered.starts, plan.on_clock(mark - SLACK), (plan.longest, plan.keeps), kept)
-    keys = np.empty(0, dtype=np.int64)
-    if ordered.keys is not None:
-        keys = np.array([key_hash(key) for key in ordered.keys.to_pylist()], dtype=np.int64)
+    keys = ordered.keys
+    told = kept
+    for start, end in pairwise(ordered.starts.tolist()):
+        kept[start:end] = with_versions(kept[start:end], keys[start:end])
+    if plan.tile:
+        told = kept & (every.known > plan.on_clock(mark - HOLD))
+    ids = np.zeros(every.times.size, dtype=np.int64)
+    ids[told] = identities(
+        chosen(every, told),
+        every.known[told],
+        keys[told] if keys.size else keys,
+        (ordered.texts, plan.text_columns),
+        LISTED,
+    )
     if plan.tile:
         every = tiled(plan, every)
-    whole = Run(mark, every, ordered.arrived, keys, ordered.texts)
+    whole = Run(mark, 0, every, ordered.arrived, ids, keys, ordered.texts)
     for k, entity in enumerate(ordered.entities.cast(pa.string()).to_pylist()):
         rows = np.flatnonzero(kept[ordered.starts[k] : ordered.starts[k + 1]]) + ordered.starts[k]
         run = taken(whole, rows, plan)

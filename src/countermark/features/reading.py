@@ -23,11 +23,13 @@ class FeatureRow(NamedTuple):
         values: Value by feature, in the order of the view.
         as_of: Instant the values are true for: the asked one, unless the state has moved on.
         expired: Features whose value was withheld because it is older than its ``max_age``.
+        known: Whether the store has anything of the entity; where not, the values are those of an empty history.
     """
 
     values: dict[str, FeatureValue]
     as_of: dt.datetime
     expired: tuple[str, ...]
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def folded(plan: ViewPlan, state: bytes | None, now: dt.datetime) -> FeatureRow:
         now: The asked instant.
     """
     if state is None:
-        return FeatureRow(dict(plan.nothing), now, ())
+        return FeatureRow(dict(plan.nothing), now, (), known=False)
     words = np.frombuffer(state, dtype=np.int64, count=len(state) >> 3)
     t, oldest, as_of = microseconds(now), int(words[2]) - SLACK, now
     if t < oldest:

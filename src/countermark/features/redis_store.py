@@ -1,8 +1,8 @@
 """Online feature store in Redis: one round trip a read, compare-and-set writes, publication by one pointer.
 
-Keys, under ``countermark:features:VERSION:``: ``current`` (number of the generation that is read), ``changes`` (counts
-ingested events), ``staged`` (numbers of generations that have keys), ``NUMBER:about``, ``NUMBER:marks`` (entities by
-newest arrival), ``NUMBER:state:ENTITY``.
+Keys, under ``countermark:features:2:VERSION:``: ``current`` (number of the generation that is read), ``changes``
+(counts ingested events), ``staged`` (numbers of generations that have keys), ``NUMBER:about``, ``NUMBER:taken``
+(entities by how many of their events came alone), ``NUMBER:state:ENTITY``.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from countermark.errors import FeatureStoreError
 from countermark.features.definitions import ViewPlan
 from countermark.features.events import entity_text, event_row
 from countermark.features.reading import FeatureRow, Generation, folded, overtaken, unpublished
-from countermark.features.state import added, caught_up, mark_of
+from countermark.features.state import NEVER, added, caught_up, late_tiles, taken_of
 from countermark.features.times import instant, microseconds
 
-_ROOT = "countermark:features:"
+_ROOT = "countermark:features:2:"
 _VERSIONS = _ROOT + "versions"
 _NUMBERS = _ROOT + "numbers"
 _BATCH = 1000
 _MOST_TRIES = 1000
 
-# current, changes, state, marks; number, old state, new state, entity, mark
+# current, changes, state, taken; number, old state, new state, entity, events that came alone
 _SET_STATE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if (redis.call('GET', KEYS[3]) or '') ~= ARGV[2] then return 0 end
@@ -102,14 +102,15 @@ class RedisStore:
         with _guarded():
             for _ in range(_MOST_TRIES):
                 number, old = self._state(plan, entity)
-                state, mark = added(old, plan, row)
+                state = added(old, plan, row)
                 keys = [
                     _key(plan, "current"),
                     _key(plan, "changes"),
                     _state_key(plan, number, entity),
-                    _generation_key(plan, number, "marks"),
+                    _generation_key(plan, number, "taken"),
                 ]
-                if self._set_state(keys=keys, args=[number, b"" if old is None else old, state, entity, mark]):
+                seen = b"" if old is None else old
+                if self._set_state(keys=keys, args=[number, seen, state, entity, taken_of(state)]):
                     return True
         raise FeatureStoreError(
             f"an event for feature view '{plan.name}' could not be written", got=f"{_MOST_TRIES} lost races"
@@ -128,18 +129,18 @@ class RedisStore:
             self._replace(plan, number, microseconds(as_of))
             self._numbers[plan.version] = number
             self._sweep(plan, number)
-            entities = self._redis.zcard(_generation_key(plan, number, "marks"))
+            entities = self._redis.zcard(_generation_key(plan, number, "taken"))
         return Generation(plan.name, plan.version, int(number), as_of, int(entities))
 
     def _write(self, plan: ViewPlan, number: bytes, rows: Iterable[tuple[str, bytes]]) -> None:
         pipe = self._redis.pipeline(transaction=False)
         for entity, state in rows:
             pipe.set(_state_key(plan, number, entity), state)
-            pipe.zadd(_generation_key(plan, number, "marks"), {entity: mark_of(state)})
+            pipe.zadd(_generation_key(plan, number, "taken"), {entity: taken_of(state)})
         pipe.execute()
 
     def _replace(self, plan: ViewPlan, number: bytes, as_of: int) -> None:
-        """Add what arrived since to the staged states until nothing has, and in that moment move the pointer."""
+        """Add what came alone to the staged states until nothing has come, and in that moment move the pointer."""
         bases: dict[str, bytes | None] = {}
         done: dict[str, bytes] = {}
         for _ in range(_MOST_TRIES):
@@ -147,6 +148,8 @@ class RedisStore:
             if old is not None and int(old) > int(number):
                 raise overtaken(plan)
             if old is not None:
+                if plan.tile and as_of < self._read_up_to(plan, old):
+                    raise late_tiles(plan)
                 self._catch_up(plan, (old, number), as_of, (bases, done))
             keys = [_key(plan, "current"), _key(plan, "changes"), _VERSIONS]
             if self._swap(keys=keys, args=[old or b"", changes or b"0", number, plan.version]):
@@ -154,6 +157,11 @@ class RedisStore:
         raise FeatureStoreError(
             f"feature view '{plan.name}' could not be published", got=f"{_MOST_TRIES} times an event came between"
         )
+
+    def _read_up_to(self, plan: ViewPlan, number: bytes) -> int:
+        """Microseconds up to which the table of a publication was read; of one that has just been removed, never."""
+        about = self._redis.get(_generation_key(plan, number, "about"))
+        return NEVER if about is None else int(json.loads(about)["as_of"])
 
     def _catch_up(
         self,
@@ -163,14 +171,14 @@ class RedisStore:
         seen: tuple[dict[str, bytes | None], dict[str, bytes]],
     ) -> None:
         (old, new), (bases, done) = numbers, seen
-        for name in self._redis.zrangebyscore(_generation_key(plan, old, "marks"), f"({as_of}", "+inf"):
+        for name in self._redis.zrangebyscore(_generation_key(plan, old, "taken"), "(0", "+inf"):
             entity = name.decode()
             state = self._redis.get(_state_key(plan, old, entity))
             if done.get(entity) == state:
                 continue
             if entity not in bases:
                 bases[entity] = self._redis.get(_state_key(plan, new, entity))
-            joined, _ = caught_up(bases[entity], state, plan, as_of=as_of)
+            joined = caught_up(bases[entity], state, plan, as_of=as_of)
             self._write(plan, new, [(entity, joined)])
             done[entity] = state
 
@@ -192,7 +200,7 @@ class RedisStore:
             root = f"{_ROOT}{version.decode()}:"
             number = int(self._redis.get(f"{root}current"))
             about = json.loads(self._redis.get(f"{root}{number}:about"))
-            entities = int(self._redis.zcard(f"{root}{number}:marks"))
+            entities = int(self._redis.zcard(f"{root}{number}:taken"))
             yield Generation(about["view"], version.decode(), number, instant(about["as_of"]), entities)
 
     def entities(self, plan: ViewPlan) -> tuple[str, ...]:
@@ -201,7 +209,7 @@ class RedisStore:
             number = self._redis.get(_key(plan, "current"))
             if number is None:
                 raise unpublished(plan)
-            names = self._redis.zrange(_generation_key(plan, number, "marks"), 0, -1)
+            names = self._redis.zrange(_generation_key(plan, number, "taken"), 0, -1)
         return tuple(sorted(name.decode() for name in names))
 
     def close(self) -> None:

@@ -13,11 +13,16 @@ from zoneinfo import ZoneInfo
 from countermark.config.contract import ColumnContract, Contract
 from countermark.config.problems import nearest, one_of
 from countermark.errors import ContractError
-from countermark.features.times import local_day, read_time
+from countermark.features.times import DAY, local_day, local_microseconds, microseconds, read_time
 
 UTC_ZONE = ZoneInfo("UTC")
 LARGEST_WHOLE = 2**53
 """Whole numbers beyond this have no exact float64."""
+_PLAIN_YEARS = (
+    microseconds(dt.datetime(1, 1, 1, tzinfo=dt.UTC)) + 2 * DAY,
+    microseconds(dt.datetime(9999, 12, 31, tzinfo=dt.UTC)) - DAY,
+)
+"""Between these every zone's clock shows a year that there is."""
 
 _WANTED = {
     "integer": "a whole number",
@@ -34,7 +39,8 @@ class FieldProblem:
 
     Attributes:
         field: Name of the field.
-        rule: ``unknown``, ``missing``, ``type``, ``minimum``, ``maximum``, ``allowed``, ``pattern`` or ``levels``.
+        rule: ``unknown``, ``missing``, ``type``, ``minimum``, ``maximum``, ``allowed``, ``pattern``, ``levels`` or
+            ``entity``.
         expected: What would have been right.
         hint: Nearest known name, for an unknown field.
     """
@@ -114,7 +120,11 @@ class FieldReader:
             if (self.type == "text" and kind is str) or (self.type == "boolean" and kind is bool):
                 return value
             if self.type == "date" and kind in (str, dt.date, dt.datetime):
-                return read_time(value, self._zone, by_day=False)
+                found = read_time(value, self._zone, by_day=False)
+                if not _PLAIN_YEARS[0] < found < _PLAIN_YEARS[1]:
+                    # No clock shows a year before 1 or after 9999: expressions and bounds would fail on it.
+                    local_microseconds(found, self._zone)
+                return found
         except (ValueError, OverflowError):
             pass
         raise FieldRefused("type", _WANTED[self.type])

@@ -16,31 +16,32 @@ from countermark.errors import FeatureStoreError
 from countermark.features.definitions import ViewPlan
 from countermark.features.events import entity_text, event_row
 from countermark.features.reading import FeatureRow, Generation, folded, overtaken, unpublished
-from countermark.features.state import added, caught_up, mark_of
+from countermark.features.state import added, caught_up, late_tiles, taken_of
 from countermark.features.times import instant, microseconds
+from countermark.records.private import make_private
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS generations (
+CREATE TABLE IF NOT EXISTS publications (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     view TEXT NOT NULL,
     version TEXT NOT NULL,
     as_of INTEGER NOT NULL,
     current INTEGER NOT NULL DEFAULT 0
 );
-CREATE UNIQUE INDEX IF NOT EXISTS one_current ON generations (version) WHERE current = 1;
-CREATE TABLE IF NOT EXISTS states (
+CREATE UNIQUE INDEX IF NOT EXISTS one_published ON publications (version) WHERE current = 1;
+CREATE TABLE IF NOT EXISTS entities (
     generation INTEGER NOT NULL,
     entity TEXT NOT NULL,
-    mark INTEGER NOT NULL,
+    taken INTEGER NOT NULL,
     state BLOB NOT NULL,
     PRIMARY KEY (generation, entity)
 ) WITHOUT ROWID;
 """
 _READ = """
-SELECT s.state, g.number FROM generations g LEFT JOIN states s ON s.generation = g.number AND s.entity = ?
+SELECT s.state, g.number FROM publications g LEFT JOIN entities s ON s.generation = g.number AND s.entity = ?
 WHERE g.version = ? AND g.current = 1
 """
-_WRITE = "INSERT OR REPLACE INTO states (generation, entity, mark, state) VALUES (?, ?, ?, ?)"
+_WRITE = "INSERT OR REPLACE INTO entities (generation, entity, taken, state) VALUES (?, ?, ?, ?)"
 _BATCH = 5000
 _WAIT_SECONDS = 20.0
 
@@ -65,6 +66,7 @@ class SqliteStore:
         self._lock = threading.Lock()
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
+            make_private(Path(path))
             self._connection().executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise self._trouble(error) from error
@@ -89,8 +91,8 @@ class SqliteStore:
             found = connection.execute(_READ, (entity, plan.version)).fetchone()
             if found is None:
                 raise unpublished(plan)
-            state, mark = added(found[0], plan, row)
-            connection.execute(_WRITE, (found[1], entity, mark, state))
+            state = added(found[0], plan, row)
+            connection.execute(_WRITE, (found[1], entity, taken_of(state), state))
         return True
 
     def publish(self, plan: ViewPlan, states: Iterable[tuple[str, bytes]], as_of: dt.datetime) -> Generation:
@@ -100,41 +102,41 @@ class SqliteStore:
             number = _staged(connection, plan, until)
         while batch := list(islice(source, _BATCH)):
             with self._transaction() as connection:
-                connection.executemany(_WRITE, [(number, entity, mark_of(state), state) for entity, state in batch])
+                connection.executemany(_WRITE, [(number, entity, taken_of(state), state) for entity, state in batch])
         with self._transaction() as connection:
             _swap(connection, plan, number, until)
-            (entities,) = connection.execute("SELECT count(*) FROM states WHERE generation = ?", (number,)).fetchone()
+            (entities,) = connection.execute("SELECT count(*) FROM entities WHERE generation = ?", (number,)).fetchone()
         self._sweep(plan, number)
         return Generation(plan.name, plan.version, number, as_of, entities)
 
     def _sweep(self, plan: ViewPlan, number: int) -> None:
         """Remove what older publications left, in portions, so that no writer waits long."""
-        old = "SELECT number FROM generations WHERE version = ? AND number < ?"
+        old = "SELECT number FROM publications WHERE version = ? AND number < ?"
         portion = f"""
-            DELETE FROM states WHERE (generation, entity) IN (
-                SELECT generation, entity FROM states WHERE generation IN ({old}) LIMIT {_BATCH})
+            DELETE FROM entities WHERE (generation, entity) IN (
+                SELECT generation, entity FROM entities WHERE generation IN ({old}) LIMIT {_BATCH})
         """
         left = True
         while left:
             with self._transaction() as connection:
                 left = connection.execute(portion, (plan.version, number)).rowcount > 0
         with self._transaction() as connection:
-            connection.execute("DELETE FROM generations WHERE version = ? AND number < ?", (plan.version, number))
+            connection.execute("DELETE FROM publications WHERE version = ? AND number < ?", (plan.version, number))
 
     def generations(self) -> tuple[Generation, ...]:
         """See :class:`~countermark.features.online.OnlineStore`."""
         rows = self._all("""
-            SELECT view, version, number, as_of, (SELECT count(*) FROM states WHERE generation = number)
-            FROM generations WHERE current = 1 ORDER BY view, version
+            SELECT view, version, number, as_of, (SELECT count(*) FROM entities WHERE generation = number)
+            FROM publications WHERE current = 1 ORDER BY view, version
         """)
         return tuple(Generation(view, version, number, instant(at), n) for view, version, number, at, n in rows)
 
     def entities(self, plan: ViewPlan) -> tuple[str, ...]:
         """See :class:`~countermark.features.online.OnlineStore`."""
-        current = "SELECT number FROM generations WHERE version = ? AND current = 1"
+        current = "SELECT number FROM publications WHERE version = ? AND current = 1"
         if not self._all(current, plan.version):
             raise unpublished(plan)
-        rows = self._all(f"SELECT entity FROM states WHERE generation = ({current}) ORDER BY entity", plan.version)
+        rows = self._all(f"SELECT entity FROM entities WHERE generation = ({current}) ORDER BY entity", plan.version)
         return tuple(entity for (entity,) in rows)
 
     def close(self) -> None:
@@ -189,29 +191,31 @@ class SqliteStore:
 
 def _staged(connection: sqlite3.Connection, plan: ViewPlan, as_of: int) -> int:
     cursor = connection.execute(
-        "INSERT INTO generations (view, version, as_of) VALUES (?, ?, ?)", (plan.name, plan.version, as_of)
+        "INSERT INTO publications (view, version, as_of) VALUES (?, ?, ?)", (plan.name, plan.version, as_of)
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
 
 
 def _swap(connection: sqlite3.Connection, plan: ViewPlan, number: int, as_of: int) -> None:
-    """Add what arrived since to the staged states, and make them the ones that are read."""
-    mine = connection.execute("SELECT 1 FROM generations WHERE number = ?", (number,)).fetchone()
+    """Add what came alone to the staged states, and make them the ones that are read."""
+    mine = connection.execute("SELECT 1 FROM publications WHERE number = ?", (number,)).fetchone()
     old = connection.execute(
-        "SELECT number FROM generations WHERE version = ? AND current = 1", (plan.version,)
+        "SELECT number, as_of FROM publications WHERE version = ? AND current = 1", (plan.version,)
     ).fetchone()
     if mine is None or (old is not None and old[0] > number):
         raise overtaken(plan)
     if old is not None:
-        newer = connection.execute(
-            "SELECT entity, state FROM states WHERE generation = ? AND mark > ?", (old[0], as_of)
+        if plan.tile and as_of < old[1]:
+            raise late_tiles(plan)
+        grown = connection.execute(
+            "SELECT entity, state FROM entities WHERE generation = ? AND taken > 0", (old[0],)
         ).fetchall()
-        for entity, state in newer:
+        for entity, state in grown:
             base = connection.execute(
-                "SELECT state FROM states WHERE generation = ? AND entity = ?", (number, entity)
+                "SELECT state FROM entities WHERE generation = ? AND entity = ?", (number, entity)
             ).fetchone()
-            joined, mark = caught_up(None if base is None else base[0], state, plan, as_of=as_of)
-            connection.execute(_WRITE, (number, entity, mark, joined))
-        connection.execute("UPDATE generations SET current = 0 WHERE number = ?", old)
-    connection.execute("UPDATE generations SET current = 1 WHERE number = ?", (number,))
+            joined = caught_up(None if base is None else base[0], state, plan, as_of=as_of)
+            connection.execute(_WRITE, (number, entity, taken_of(joined), joined))
+        connection.execute("UPDATE publications SET current = 0 WHERE number = ?", old[:1])
+    connection.execute("UPDATE publications SET current = 1 WHERE number = ?", (number,))

@@ -1,7 +1,7 @@
 """Tiled views: events of one tile are summed into one row, so that a busy entity keeps tiles and not events.
 
-A row holds, for each group (a column under a filter), seven numbers; an event is a row of its own, and two rows of one
-tile are merged once both are older than :data:`HOLD`. The rows stay sorted by their newest event.
+A row holds, for each group (a column under a filter), eight numbers; an event is a row of its own, and two rows of one
+tile are merged once both are older than twice :data:`HOLD`. The rows stay sorted by their newest event.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from countermark.features import fold
 from countermark.metrics.jit import kernel
 
 HOLD = 3_600_000_000
-"""Microseconds that an event stays a row of its own: how old a rebuilt state may be when it is published."""
+"""Microseconds: how old a rebuilt state may be when it is published, and how long before the instant up to which it is
+complete its events are still told apart. An event is therefore a row of its own for twice as long."""
 
-TALL = 7
-ROWS, TOTAL, LEAST, MOST, LATEST, LATEST_TIME, LATEST_KNOWN = range(TALL)
+TALL = 8
+ROWS, TOTAL, LOW, LEAST, MOST, LATEST, LATEST_TIME, LATEST_KNOWN = range(TALL)
 
 
 def group_rows(
@@ -30,7 +31,7 @@ def group_rows(
         events: The events with their values and flags.
 
     Returns:
-        float64 (7 groups, n).
+        float64 (8 groups, n).
     """
     n = events.times.size
     out = np.empty((TALL * len(groups), n))
@@ -42,6 +43,7 @@ def group_rows(
             there &= (events.flags >> bit) & 1 == 1
         part[ROWS] = there
         part[TOTAL] = np.where(there, number, 0.0)
+        part[LOW] = 0.0
         part[LEAST] = np.where(there, number, np.inf)
         part[MOST] = np.where(there, number, -np.inf)
         part[LATEST] = np.where(there, number, np.nan)
@@ -56,7 +58,9 @@ def _merge(values: NDArray[np.float64], into: int, row: int) -> None:
         if values[g + ROWS, row] == 0:
             continue
         values[g + ROWS, into] += values[g + ROWS, row]
-        values[g + TOTAL, into] += values[g + TOTAL, row]
+        total, error = fold.two_sum(values[g + TOTAL, into], values[g + TOTAL, row])
+        values[g + TOTAL, into] = total
+        values[g + LOW, into] += values[g + LOW, row] + error
         values[g + LEAST, into] = min(values[g + LEAST, into], values[g + LEAST, row])
         values[g + MOST, into] = max(values[g + MOST, into], values[g + MOST, row])
         if _later(values, g, row, values[g + LATEST_TIME, into], values[g + LATEST_KNOWN, into]):
@@ -77,43 +81,40 @@ def compact(
     times: NDArray[np.int64],
     known: NDArray[np.int64],
     arrived: NDArray[np.int64],
+    ids: NDArray[np.int64],
     values: NDArray[np.float64],
-    rows: tuple[int, int],
-    limits: tuple[int, int, int],
+    limits: tuple[int, int, int, int],
 ) -> int:
-    """Merge neighbouring rows of one tile in place.
+    """Merge neighbouring rows of one tile in place; a merged row has no identity.
 
     Args:
         times: Newest event time of each row; so are the next two, of their times.
         known: Newest known-at time.
         arrived: Newest arrival.
-        values: Groups (7 groups, n).
-        rows: First row of the run and the row after it.
-        limits: Event and known-at times, and arrivals, up to which rows may be merged; size of a tile.
+        ids: Identity and origin of each row, as :mod:`countermark.features.identity` has them.
+        values: Groups (8 groups, n).
+        limits: Event and known-at times, and arrivals, up to which rows may be merged; size of a tile; bit of the
+            identities that must stay apart.
 
     Returns:
         The row after the last one that is left.
     """
-    low, high = rows
-    clock, instant, tile = limits
-    end = low
-    for i in range(low, high):
-        old = times[i] <= clock and known[i] <= clock and arrived[i] <= instant
+    clock, instant, tile, apart = limits
+    end = 0
+    mergeable = False
+    for i in range(times.size):
+        old = times[i] <= clock and known[i] <= clock and arrived[i] <= instant and ids[i] & apart == 0
         last = end - 1
-        if (
-            old
-            and last >= low
-            and times[last] // tile == times[i] // tile
-            and known[last] <= clock
-            and arrived[last] <= instant
-        ):
+        if old and mergeable and times[last] // tile == times[i] // tile:
             _merge(values, last, i)
+            ids[last] = 0
             times[last] = times[i]
             known[last] = max(known[last], known[i])
             arrived[last] = max(arrived[last], arrived[i])
             continue
+        mergeable = old
         if end != i:
-            times[end], known[end], arrived[end] = times[i], known[i], arrived[i]
+            times[end], known[end], arrived[end], ids[end] = times[i], known[i], arrived[i], ids[i]
             values[:, end] = values[:, i]
         end += 1
     return end
@@ -131,7 +132,7 @@ def fold_tiles(
     """Features of one run of tiles at one time; as :func:`countermark.features.fold.fold_run` has them for events.
 
     Args:
-        events: The rows; values are groups (7 groups, n).
+        events: The rows; values are groups (8 groups, n).
         rows: First row of the run and the row after it.
         t: Time of the request.
         tile: Size of a tile.
@@ -144,18 +145,20 @@ def fold_tiles(
     for f in range(program.shape[0]):
         kind, g = program[f, fold.KIND], program[f, fold.VALUE]
         start = fold.first_after(events.times, low, end, fold.window_bound(t, program[f, fold.LENGTH], tile))
-        count, total, least, most = 0.0, 0.0, np.inf, -np.inf
+        count, total, low_part, least, most = 0.0, 0.0, 0.0, np.inf, -np.inf
         latest, newest, learned = np.nan, -np.inf, -np.inf
         for i in range(start, end):
             if known[i] > t or values[g + ROWS, i] == 0:
                 continue
             count += values[g + ROWS, i]
-            total += values[g + TOTAL, i]
+            total, error = fold.two_sum(total, values[g + TOTAL, i])
+            low_part += values[g + LOW, i] + error
             least = min(least, values[g + LEAST, i])
             most = max(most, values[g + MOST, i])
             time = values[g + LATEST_TIME, i]
             if time > newest or (time == newest and values[g + LATEST_KNOWN, i] >= learned):
                 latest, newest, learned = values[g + LATEST, i], time, values[g + LATEST_KNOWN, i]
+        total = fold.closed_sum(total, low_part)
         out[1][f] = False
         if kind == fold.COUNT:
             out[0][f] = count

@@ -33,8 +33,15 @@ def instant(at: int) -> dt.datetime:
 
 
 def local_microseconds(at: int, zone: ZoneInfo) -> int:
-    """Microseconds since 1970 that the clock of a zone shows at an instant."""
-    offset = instant(at).astimezone(zone).utcoffset()
+    """Microseconds since 1970 that the clock of a zone shows at an instant.
+
+    Raises:
+        ValueError: If the clock would show a year before 1 or after 9999.
+    """
+    try:
+        offset = instant(at).astimezone(zone).utcoffset()
+    except OverflowError:
+        raise ValueError("a time lies between the years 1 and 9999") from None
     assert offset is not None
     return at + offset // _MICROSECOND
 

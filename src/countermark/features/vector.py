@@ -104,7 +104,9 @@ class VectorBuilder:
                 values[slot] = row.values[name]
             as_of = shown if row.as_of is now else iso(row.as_of)
             withheld = tuple(name for name, _ in wanted if name in row.expired) if row.expired else ()
-            readings.append(ViewReading(view=plan.name, version=plan.version, as_of=as_of, expired=withheld))
+            readings.append(
+                ViewReading(view=plan.name, version=plan.version, as_of=as_of, expired=withheld, unknown=not row.known)
+            )
         for feature in self.views.on_demand:
             values[feature.name] = feature.row(values)
         vector: dict[str, InputValue] = {}

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from countermark.contracts.instants import UTC, local_dates, to_utc, zone_of
 from countermark.errors import ConfigError, FeatureStoreError
 from countermark.features.definitions import ColumnType, StoredColumn, ViewPlan
+from countermark.features.events import key_hash
 from countermark.features.fold import FOREVER, Events, fold_runs
+from countermark.features.identity import LISTED, identities
 from countermark.features.on_demand import Expression
 from countermark.features.request import LARGEST_WHOLE
 from countermark.features.times import microseconds
@@ -57,7 +59,7 @@ class EventTable:
         events: Events, run after run.
         starts: First row of each run and, last, the number of rows, int64 (runs + 1,).
         arrived: When each event reached the bank, int64 (n,).
-        keys: Key of each event as text; None where events have no versions.
+        keys: Hash of each event's key, int64 (n,), 0 for none; (0,) where events have no versions.
         texts: Texts of the text columns; a text value is its place here.
         entities: Entity of each run.
     """
@@ -65,7 +67,7 @@ class EventTable:
     events: Events
     starts: NDArray[np.int64]
     arrived: NDArray[np.int64]
-    keys: pa.ChunkedArray | None
+    keys: NDArray[np.int64]
     texts: tuple[str, ...]
     entities: pa.ChunkedArray
 
@@ -168,10 +170,39 @@ def order_events(
         ),
         np.append(first, run.size).astype(np.int64),
         _integers(table.column("arrived")),
-        table.column("key") if versioned else None,
+        _key_hashes(table.column("key")) if versioned else none,
         texts,
         table.column("entity").take(pa.array(first)),
     )
+
+
+def told_apart(plan: ViewPlan, events: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Identity and known-at time of every row of a table on the view's clock; 0 of a row that nobody can see.
+
+    Args:
+        plan: The compiled view.
+        events: The contracted table of the view; an instant of arrival changes nothing.
+    """
+    facts, texts = _facts(plan, events.select(list(plan.event_columns)))
+    seen = pc.and_(pc.is_valid(facts.column("happened")), pc.is_valid(facts.column("known")))
+    seen = pc.and_(seen, pc.is_valid(facts.column("entity"))).to_numpy()
+    facts = facts.filter(pa.array(seen))
+    none = np.empty(0, dtype=np.int64)
+    values = np.empty((len(plan.stored), facts.num_rows))
+    for k in range(len(plan.stored)):
+        values[k] = facts.column(f"v{k}").to_numpy()
+    known = _integers(facts.column("known"))
+    flags = _integers(facts.column("flags")) if plan.filters else none
+    keys = _key_hashes(facts.column("key")) if plan.view.event_key is not None else none
+    found, learned = np.zeros(seen.size, dtype=np.int64), np.zeros(seen.size, dtype=np.int64)
+    rows = Events(_integers(facts.column("happened")), known, none, flags, values)
+    found[seen] = identities(rows, known, keys, (texts, plan.text_columns), LISTED)
+    learned[seen] = known
+    return found, learned
+
+
+def _key_hashes(keys: pa.ChunkedArray) -> NDArray[np.int64]:
+    return np.array([key_hash(key) for key in keys.to_pylist()], dtype=np.int64)
 
 
 def _facts(plan: ViewPlan, events: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from countermark.errors import RegistryError
 from countermark.records.clock import Clock, SystemClock
-from countermark.registry.directory import ServingDirectory
+from countermark.registry.directory import LOG, ServingDirectory
 from countermark.registry.git import Git
-from countermark.registry.repository import LogRepository
+from countermark.registry.repository import Appended, Draft, LogRepository
 from countermark.registry.signing import KeySigner, Signer
 from countermark.registry.sshsig import KEY_TYPE
 from countermark.registry.state import RegistryState
@@ -51,6 +52,25 @@ class BankRegistry:
     def state(self) -> RegistryState:
         """The fold of the log, as it is here."""
         return self.log.state(self.now)
+
+    def append(self, signer: Signer, make: Callable[[RegistryState], Draft]) -> Appended:
+        """Sign and append one entry; the serving directory of the bank gets the log as it is then.
+
+        Whatever is signed may take something away from production, a revocation above all: it must not wait for the
+        next publication. A clone that nothing is served from has no serving directory, and gets none.
+
+        Raises:
+            RegistryError: If the entry would have no effect, or the serving directory cannot be written.
+        """
+        done = self.log.append(signer, make, self.now)
+        if self.serves:
+            self.directory.write_log(self.log.entries())
+        return done
+
+    @property
+    def serves(self) -> bool:
+        """Whether there is a log in the serving directory of this clone."""
+        return (self.root / RELEASES / LOG).is_file()
 
     @property
     def directory(self) -> ServingDirectory:

@@ -25,7 +25,7 @@ def amend(bank: BankRegistry, signer: Signer, file: Path) -> Appended:
         body = read_charter(file, state.governance.body.version + 1)
         return Draft("amendment", body.document())
 
-    return bank.log.append(signer, make, bank.now)
+    return bank.append(signer, make)
 
 
 def approve_amendment(bank: BankRegistry, signer: Signer, position: int) -> Appended:
@@ -43,7 +43,7 @@ def approve_amendment(bank: BankRegistry, signer: Signer, position: int) -> Appe
         body = AmendmentApproval(amendment=position, digest=waiting.digest)
         return Draft("amendment_approval", body.document())
 
-    return bank.log.append(signer, make, bank.now)
+    return bank.append(signer, make)
 
 
 def revoke(bank: BankRegistry, signer: Signer, who: str, position: int | None, reason: str) -> tuple[Appended, ...]:
@@ -75,4 +75,4 @@ def _revoke(bank: BankRegistry, signer: Signer, public: str, position: int | Non
         start = state.position + 1 if position is None else position
         return Draft("key_revocation", KeyRevocation(public=public, position=start, reason=reason).document())
 
-    return bank.log.append(signer, make, bank.now)
+    return bank.append(signer, make)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from countermark.errors import RegistryError
-from countermark.governance.gates import controls_of, gates_of
+from countermark.governance.gates import controls_of, gates_of, tests_of
+from countermark.governance.inputs import Stages, locked_stages, require_same_inputs
 from countermark.governance.store import CandidateStore, md5_hex
-from countermark.portfolio.dag import OUT, REPORT, STAGES
+from countermark.portfolio.dag import OUT, REPORT
 from countermark.records.digest import digest_of, sha256_hex
 from countermark.records.evidence import Pack
 from countermark.records.release import ReleaseRef
@@ -25,6 +24,8 @@ from countermark.report.reading import read_pack
 from countermark.validation.sealing import wrong_digests
 
 PACK, DRAFT, SCORER, PROFILE = "pack.json", "validation_pack.pdf", "scorer.json", "profile.json"
+_REQUIRED = (PACK, DRAFT, SCORER, PROFILE)
+"""Files without which nothing can be released."""
 BOUND_NAMES = ("results", "evidence", "scorer", "decision", "data", "policy", "spec", "lock", "semantics")
 Change = str
 
@@ -55,13 +56,15 @@ def read_candidate(root: Path, model: str, git: Git) -> Candidate:
         git: The bank's repository.
 
     Raises:
-        RegistryError: If something is not committed, not built, or not what the lock file of the commit says.
+        RegistryError: If something is not committed, not built, not what the lock file of the commit says, or was built
+            from other files than there are now.
     """
     _require_committed(root, model, git)
     commit = git.commit_of("HEAD")
-    files = tuple(_files(root, model, _locked_outs(root, model, git)))
+    stages = _locked(root, model, git)
+    files = tuple(_files(root, model, {out["path"]: out for stage in stages.values() for out in stage.get("outs", ())}))
     names = {file.name for file in files}
-    missing = [name for name in _required() if name not in names]
+    missing = [name for name in _REQUIRED if name not in names]
     if missing:
         raise RegistryError(
             f"the build of '{model}' has no '{missing[0]}'",
@@ -77,13 +80,8 @@ def read_candidate(root: Path, model: str, git: Git) -> Candidate:
             got=scorer.sha256,
             hint=f"countermark build {model}",
         )
+    require_same_inputs(root, model, stages, git)
     return Candidate(ReleaseRef(model, str(pack.identity.get("version"))), pack, commit, files)
-
-
-def _required() -> tuple[str, ...]:
-    """Files without which nothing can be released; the reference profile once a stage makes it."""
-    staged = any(stage.name == "profile" for stage in STAGES)
-    return (PACK, DRAFT, SCORER, PROFILE) if staged else (PACK, DRAFT, SCORER)
 
 
 def verified_pack(data: bytes) -> Pack:
@@ -125,22 +123,17 @@ def _require_committed(root: Path, model: str, git: Git) -> None:
         )
 
 
-def _locked_outs(root: Path, model: str, git: Git) -> Mapping[str, Mapping[str, Any]]:
-    """What the lock file of HEAD says that the build put where, by path."""
-    prefix = git.line("rev-parse", "--show-prefix")
-    done = git.try_("show", f"HEAD:{prefix}models/{model}/dvc.lock")
-    if done.code != 0:
+def _locked(root: Path, model: str, git: Git) -> Stages:
+    """What the lock file of HEAD says of every stage of the model."""
+    stages = locked_stages(root, f"models/{model}/dvc.lock", git)
+    if stages is None:
         raise RegistryError(
             f"model '{model}' has no committed build",
             expected=f"models/{model}/dvc.lock in HEAD",
             hint=f"countermark build {model}, then git add -A && git commit",
             file=root,
         )
-    try:
-        stages = yaml.safe_load(done.out)["stages"]
-        return {out["path"]: out for stage in stages.values() for out in stage.get("outs", ())}
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
-        raise RegistryError("the lock file is damaged", file=f"models/{model}/dvc.lock") from None
+    return stages
 
 
 def _files(root: Path, model: str, outs: Mapping[str, Mapping[str, Any]]) -> Iterator[CandidateFile]:
@@ -153,14 +146,18 @@ def _files(root: Path, model: str, outs: Mapping[str, Mapping[str, Any]]) -> Ite
             data = (root / path).read_bytes()
         except OSError as error:
             raise RegistryError(
-                f"'{path}' cannot be read", got=error.strerror, hint="dvc checkout", file=path
+                f"'{path}' cannot be read",
+                got=error.strerror,
+                hint=f"countermark build {model}, where a build has failed since; dvc checkout, where it was built "
+                "elsewhere",
+                file=path,
             ) from None
         if md5_hex(data) != out.get("md5"):
             raise RegistryError(
                 f"'{path}' is not what the committed build made",
                 expected=f"md5 {out.get('md5')}",
                 got=f"md5 {md5_hex(data)}",
-                hint=f"dvc checkout, or countermark build {model} and commit",
+                hint=f"countermark build {model} and commit; or dvc checkout, which brings back what was committed",
                 file=path,
             )
         yield CandidateFile(path=path, sha256=sha256_hex(data), md5=md5_hex(data), size=len(data))
@@ -190,7 +187,7 @@ def proposal_of(
         change_class=change_class,
         owner=str(spec["identity"]["owner"]),
         developers=(str(spec["identity"]["developer"]),),
-        digests={**digests, "pack": pack.pack_hash, "environment": environment},
+        digests={**digests, **_file_digests(candidate), "pack": pack.pack_hash, "environment": environment},
         files=candidate.files,
         gates=gates_of(pack),
         controls=controls_of(pack),
@@ -198,6 +195,12 @@ def proposal_of(
         evidence=tuple(evidence),
         note=note,
     )
+
+
+def _file_digests(candidate: Candidate) -> dict[str, str]:
+    """Digest of the reference profile, so that an approval can name it."""
+    found = next((file.sha256 for file in candidate.files if file.name == PROFILE), None)
+    return {} if found is None else {"profile": found}
 
 
 def last_published(state: RegistryState, model: str) -> ReleaseState | None:
@@ -248,8 +251,12 @@ def candidate_pack(store: CandidateStore, release: ReleaseState) -> Pack:
             f"the proposal of '{release.ref}' states another {' and '.join(differing)} digest than its pack",
             hint=f"countermark release reject {release.ref}",
         )
+    gates = gates_of(pack)
+    if release.publication is not None and stated.gates == tests_of(pack):
+        # Published before texts that nobody has written were a gate: what is published is not judged again.
+        gates = stated.gates
     told = {
-        "gates": (stated.gates, gates_of(pack)),
+        "gates": (stated.gates, gates),
         "controls": (stated.controls, controls_of(pack)),
         "tier": (stated.tier, pack.identity.get("tier")),
         "developers": (stated.developers, (str(pack.spec["identity"]["developer"]),)),
@@ -277,5 +284,6 @@ def candidate_file(store: CandidateStore, release: ReleaseState, name: str) -> b
         raise RegistryError(
             f"the candidate of '{release.ref}' has no '{name}'",
             expected="one of: " + ", ".join(f.name for f in release.proposal.files),
+            hint=f"build and commit '{release.ref.model}' under a new version, and propose it",
         )
     return store.read(file)

@@ -23,6 +23,7 @@ principals:
 quorum: {1: [validator, risk], 2: [validator], 3: [validator]}
 amendment_quorum: 2
 conflicts: []
+longest_approval_days: 730
 """
 
 
@@ -31,7 +32,7 @@ def example(today: date) -> str:
     return _EXAMPLE.replace("YEAR", date(today.year + 1, 12, 31).isoformat())
 
 
-_KEYS = {"principals", "quorum", "amendment_quorum", "conflicts"}
+_KEYS = {"principals", "quorum", "amendment_quorum", "conflicts", "longest_approval_days"}
 
 
 def read_charter(path: Path, version: int) -> GovernanceBody:
@@ -65,6 +66,7 @@ def read_charter(path: Path, version: int) -> GovernanceBody:
         "quorum": {str(tier): roles for tier, roles in (document.get("quorum") or {}).items()},
         "amendment_quorum": document.get("amendment_quorum"),
         "conflicts": document.get("conflicts") or [],
+        "longest_approval_days": document.get("longest_approval_days"),
     }
     try:
         body = read_body(made, GovernanceBody)

@@ -25,11 +25,12 @@ from countermark.registry.directory import require_approved_content
 from countermark.registry.events import log_lines, parse_lines, read_chain
 from countermark.registry.fold import describe, fold
 from countermark.registry.state import RegistryState
-from countermark.registry.tags import check_tags
+from countermark.registry.tags import check_tags, ended_tags
 from countermark.report.attachments import embedded_files, paper_of
 from countermark.report.reading import FORMAT
 from countermark.report.render import render, render_final
 
+_SHOWN = 6
 Outcome: TypeAlias = Literal["holds", "fails", "open"]
 
 
@@ -75,6 +76,7 @@ def check_release(bank: BankRegistry, ref: ReleaseRef, *, render_again: bool = T
     state = bank.state()
     release = state.release(ref)
     checks = [Check("log", "holds", describe(state)), _checked("tags", lambda: _tags(bank, state, ref))]
+    checks += _ended(bank, state, ref)
     if release.publication is None:
         checks.append(_checked("pack", lambda: _candidate(bank, state, ref)))
         checks.append(_gates(state, ref))
@@ -94,6 +96,17 @@ def _tags(bank: BankRegistry, state: RegistryState, ref: ReleaseRef | None) -> s
     if problems:
         raise RegistryError("; ".join(f"'{problem.name}': {problem.what}" for problem in problems))
     return "every tag is the object that the log recorded, signed by its author"
+
+
+def _ended(bank: BankRegistry, state: RegistryState, ref: ReleaseRef | None) -> list[Check]:
+    """Tags that a revocation left behind: open, as a bank that has handled a stolen key well has done nothing wrong."""
+    found = ended_tags(bank.git, state, ref)
+    if not found:
+        return []
+    told = "; ".join(f"'{tag.name}': {tag.what}" for tag in found[:_SHOWN])
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    hint = "'git tag -d NAME' here and 'git push --delete REMOTE NAME' keep other tools from reading them"
+    return [Check("ended tags", "open", f"{told}{more}; {hint}")]
 
 
 def _candidate(bank: BankRegistry, state: RegistryState, ref: ReleaseRef) -> str:
@@ -297,6 +310,7 @@ def check_all(bank: BankRegistry) -> tuple[Check, ...]:
     """
     state = bank.state()
     checks = [Check("log", "holds", describe(state)), _checked("tags", lambda: _tags(bank, state, None))]
+    checks += _ended(bank, state, None)
     for ref, release in state.releases.items():
         if release.publication is not None:
             checks.append(_checked(f"{ref} bundle", lambda ref=ref: _bundle(bank, state, ref)))  # type: ignore[misc]

@@ -8,6 +8,7 @@ from countermark.config.spec import ModelSpec
 from countermark.errors import RegistryError
 from countermark.records.evidence import Pack
 from countermark.records.lights import Light
+from countermark.records.unanswered import unanswered
 from countermark.registry.bodies import Condition, Control, Gate
 from countermark.registry.standing import ReleaseState
 from countermark.registry.state import RegistryState
@@ -16,9 +17,26 @@ from countermark.validation.opinion import propose
 
 _BAD = (Light.FAIL, Light.NOT_EVALUATED)
 _WORDS = {"fail": "Fail", "not_evaluated": "Not evaluated"}
+UNANSWERED_TEXT = "text.unanswered"
+"""Gate of a candidate whose spec still asks what customers and committees are to be told."""
+_SHOWN = 12
 
 
 def gates_of(pack: Pack) -> tuple[Gate, ...]:
+    """What stands between a pack and its release: bad gating tests, and texts that nobody has written."""
+    return (*tests_of(pack), *_texts_of(pack))
+
+
+def _texts_of(pack: Pack) -> tuple[Gate, ...]:
+    """A reason that says 'Unanswered: ...' goes out to a customer as it is, and no control mends that afterwards."""
+    found = unanswered(pack.spec)
+    if not found:
+        return ()
+    shown = found[:_SHOWN] if len(found) <= _SHOWN else (*found[: _SHOWN - 1], f"{len(found) - _SHOWN + 1} more")
+    return (Gate(test=UNANSWERED_TEXT, light="fail", sections=shown, hard=True),)
+
+
+def tests_of(pack: Pack) -> tuple[Gate, ...]:
     """Gating tests of a pack that Failed or were Not evaluated, one entry per test id, in the order of the register."""
     found: dict[str, list[tuple[Light, str]]] = {}
     for row in pack.register_rows:
@@ -45,7 +63,7 @@ def controls_of(pack: Pack) -> tuple[Control, ...]:
     bad = {(row.section, row.test_id, row.light) for row in pack.register_rows if row.gating and row.light in _BAD}
     covered = {(c.section, c.test_id, c.light): c for c in conditions}
     groups: dict[tuple[str, str, str], list[str]] = {}
-    for gate in gates_of(pack):
+    for gate in tests_of(pack):
         own = [key for key in bad if key[1] == gate.test]
         if all(key in covered for key in own):
             first = min((covered[key] for key in own), key=lambda c: (c.expires, c.section))

@@ -86,6 +86,7 @@ def governance_document(state: RegistryState) -> dict[str, Any]:
         ],
         "quorum": {tier: list(roles) for tier, roles in body.quorum.items()},
         "amendment_quorum": body.amendment_quorum,
+        "longest_approval_days": body.longest_approval_days,
         "conflicts": [list(pair) for pair in body.conflicts],
         "amendments": [
             {"position": a.position, "by": a.principal, "version": a.body.version, "signed": sorted(a.persons)}

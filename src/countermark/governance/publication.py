@@ -15,6 +15,7 @@ from countermark.errors import RegistryError
 from countermark.governance.access import BankRegistry
 from countermark.governance.candidate import PROFILE, SCORER, candidate_file, candidate_pack
 from countermark.governance.gates import require_covered
+from countermark.governance.given import require_reason
 from countermark.governance.store import CandidateStore
 from countermark.portfolio.dag import REPORT
 from countermark.records.clock import iso
@@ -23,8 +24,8 @@ from countermark.records.evidence import Pack
 from countermark.records.release import ReleaseRef
 from countermark.records.signoff import Cover, LoggedFinding, Signature, SignOff
 from countermark.registry.bodies import AuthorisationBody, DeauthorisationBody, PublicationBody, RetirementBody
-from countermark.registry.bundle import build_bundle
-from countermark.registry.directory import ServingDirectory
+from countermark.registry.bundle import Bundle, build_bundle
+from countermark.registry.directory import ServingDirectory, require_approved_content
 from countermark.registry.events import log_lines
 from countermark.registry.repository import Appended, Draft
 from countermark.registry.rules import assignment_tag
@@ -47,14 +48,14 @@ class Built:
         bundle: Bytes of the bundle.
         final: Bytes of the Final document.
         pack: The pack.
-        profile: The reference profile, where there is one.
+        profile: The reference profile.
         upto: Log position of the last approval in it.
     """
 
     bundle: bytes
     final: bytes
     pack: Pack
-    profile: bytes | None
+    profile: bytes
     upto: int
 
     @property
@@ -169,8 +170,7 @@ def build(bank: BankRegistry, state: RegistryState, ref: ReleaseRef) -> Built:
     store = CandidateStore(bank.root)
     pack = candidate_pack(store, release)
     pack_bytes = candidate_file(store, release, "pack.json")
-    names = {file.name for file in release.proposal.files}
-    profile = candidate_file(store, release, PROFILE) if PROFILE in names else None
+    profile = candidate_file(store, release, PROFILE)
     log = log_lines(then.entries)
     with tempfile.TemporaryDirectory(prefix="countermark-final-") as scratch:
         out = Path(scratch) / FINAL_NAME
@@ -183,12 +183,15 @@ def build(bank: BankRegistry, state: RegistryState, ref: ReleaseRef) -> Built:
         "pack.json": pack_bytes,
         "validation_pack.pdf": final,
         "log.jsonl": log,
-        **({} if profile is None else {PROFILE: profile}),
+        PROFILE: profile,
     }
     digests = release.proposal.digests
     bundle = build_bundle(
         ref, members, results=digests["results"], evidence=digests["evidence"], environment=digests["environment"]
     )
+    # Whoever serves it holds the bundle to the proposal; what would be refused there is not made here.
+    if release.publication is None:
+        require_approved_content(state, ref, Bundle.open(bundle))
     return Built(bundle, final, pack, profile, upto)
 
 
@@ -296,7 +299,7 @@ def baseline_of(built: Built, state: RegistryState, ref: ReleaseRef) -> dict[str
             for row in pack.register_rows
             if row.statistic is not None
         },
-        "profile": None if built.profile is None else sha256_hex(built.profile),
+        "profile": sha256_hex(built.profile),
     }
 
 
@@ -336,8 +339,9 @@ def retire(
         environment: Where the authorisation is withdrawn; archiving withdraws it everywhere.
 
     Raises:
-        RegistryError: If it is not published, or was not authorised.
+        RegistryError: If it is not published, or was not authorised, or no reason is given.
     """
+    require_reason(reason)
 
     def make(state: RegistryState) -> Draft:
         release = state.release(ref)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from countermark.errors import RegistryError
 from countermark.governance.access import BankRegistry
 from countermark.governance.candidate import candidate_pack, proposal_of, read_candidate
+from countermark.governance.finding_checks import checked_finding
 from countermark.governance.gates import require_covered
+from countermark.governance.given import evidence_digest, require_reason
 from countermark.governance.store import CandidateStore
-from countermark.records.digest import sha256_hex
 from countermark.records.release import ReleaseRef
 from countermark.registry.bodies import (
     ApprovalBody,
@@ -20,6 +22,7 @@ from countermark.registry.bodies import (
     EquivalenceBody,
     FindingClosed,
     FindingOpened,
+    ProposalBody,
     RejectionBody,
     WaiverBody,
     WithdrawalBody,
@@ -28,10 +31,12 @@ from countermark.registry.bodies import (
 from countermark.registry.repository import Appended, Draft
 from countermark.registry.rules import approval_tag, barred, candidate_tag
 from countermark.registry.signing import Signer
-from countermark.registry.standing import BOUND, ReleaseState
+from countermark.registry.standing import APPROVED, BOUND, ReleaseState
 from countermark.registry.state import RegistryState
 from countermark.registry.tags import TagDraft
 from countermark.registry.trust import Author
+
+_WAITING = ("candidate", "approved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Verdict:
         tests: Gating tests that the condition covers.
         findings: Findings that it covers; with neither, it covers the release's open findings and their tests.
         owner: Who answers for the condition; the model's owner by default.
-        expires: Until when approval and condition count.
+        expires: Until when approval and condition count; otherwise an approval counts for as long as governance allows.
         text: Further words.
     """
 
@@ -63,29 +68,61 @@ def propose(
     """Sign a built and committed model as a candidate.
 
     Raises:
-        RegistryError: If the build is not committed, not whole, or the entry would have no effect.
+        RegistryError: If the build is not committed, not whole, proposed already as it is, or the entry would have no
+            effect.
     """
     candidate = read_candidate(bank.root, model, bank.git)
-    attached = tuple(Attachment(name=path.name, sha256=_digest(path)) for path in evidence)
+    attached = tuple(Attachment(name=path.name, sha256=evidence_digest(bank.root, path)) for path in evidence)
 
     def make(state: RegistryState) -> Draft:
         body = proposal_of(candidate, state, evidence=attached, note=note)
+        _refuse_again(state, candidate.ref, body)
         name = candidate_tag(candidate.ref, state.position + 1)
         told = _message(f"{candidate.ref} proposed: {body.opinion}", body.digests)
         return Draft("proposal", body.document(), (TagDraft(name, candidate.commit, told),))
 
-    return bank.log.append(signer, make, bank.now)
+    return bank.append(signer, make)
+
+
+def _refuse_again(state: RegistryState, ref: ReleaseRef, body: ProposalBody) -> None:
+    """Refuse a candidate that waits for judgement as it is: a second one would void what was signed for the first."""
+    known = state.releases.get(ref)
+    if known is None or known.publication is not None or known.status not in _WAITING:
+        return
+    same = (known.proposal.commit, known.proposal.digests, known.proposal.files) == (
+        body.commit, body.digests, body.files,
+    )  # fmt: skip
+    if same and set(body.evidence) <= set(known.proposal.evidence):
+        signed = f"approvals {len(known.approvals)}, waivers {len(known.waivers)}"
+        raise RegistryError(
+            f"'{ref}' is proposed already: the same commit and digests, at log position {known.candidate}",
+            got=f"a second proposal, which would void what was signed for the first: {signed}",
+            hint=f"countermark release list {ref.model} shows what it waits for; countermark release withdraw {ref} "
+            "--reason ... starts over",
+        )
+
+
+def replaced(state: RegistryState, position: int) -> tuple[str, ...]:
+    """What the proposal at a log position left without effect: the candidate before it, approvals and waivers.
+
+    Args:
+        state: The state after it.
+        position: Log position of the proposal.
+    """
+    before = state.at(position=position - 1)
+    known = before.releases.get(ReleaseRef.parse(str(state.events[position].body["release"])))
+    if known is None or known.status not in _WAITING:
+        return ()
+    lines = [f"replaces the candidate at log position {known.candidate}, and what was signed for it counts no more:"]
+    lines += [f"  approval by {a.person} as {a.body.role} (position {a.position})" for a in known.approvals]
+    lines += [
+        f"  waiver of {w.body.test or w.body.finding} by {w.person} (position {w.position})" for w in known.waivers
+    ]
+    return tuple(lines if len(lines) > 1 else [f"replaces the candidate at log position {known.candidate}"])
 
 
 def _message(headline: str, digests: Mapping[str, str]) -> str:
     return f"{headline}\n\n" + "\n".join(f"{name} {digests[name]}" for name in BOUND)
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256_hex(path.read_bytes())
-    except OSError as error:
-        raise RegistryError("the evidence cannot be read", got=error.strerror, file=path) from None
 
 
 def approve(bank: BankRegistry, signer: Signer, ref: ReleaseRef, verdict: Verdict) -> Appended:
@@ -106,20 +143,23 @@ def approve(bank: BankRegistry, signer: Signer, ref: ReleaseRef, verdict: Verdic
         candidate_pack(store, release)
         conditions = _conditions(state, release, author, verdict)
         require_covered(state, release, conditions)
+        stated = release.proposal.digests
+        days = state.governance.body.longest_approval_days
+        last = None if days is None else f"{state.now + timedelta(days=days):%Y-%m-%d}"
         body = ApprovalBody(
             release=str(ref),
             candidate=release.candidate,
             role=role,  # type: ignore[arg-type]
-            digests={name: release.proposal.digests[name] for name in BOUND},
+            digests={name: stated[name] for name in APPROVED if name in stated},
             conditions=conditions,
-            expires=verdict.expires,
+            expires=verdict.expires or last,
             text=verdict.text,
         )
         name = approval_tag(ref, role, author.principal, state.position + 1)
         told = _message(f"{ref} approved as {role} by {author.person}", body.digests)
         return Draft("approval", body.document(), (TagDraft(name, release.proposal.commit, told),))
 
-    return bank.log.append(signer, make, bank.now)
+    return bank.append(signer, make)
 
 
 def _author(state: RegistryState, signer: Signer) -> Author:
@@ -186,8 +226,9 @@ def reject(bank: BankRegistry, signer: Signer, ref: ReleaseRef, reason: str, rol
     """Sign a rejection of the candidate of a release.
 
     Raises:
-        RegistryError: If the person may not judge it.
+        RegistryError: If the person may not judge it, or no reason is given.
     """
+    require_reason(reason)
 
     def make(state: RegistryState) -> Draft:
         release = state.release(ref)
@@ -195,26 +236,27 @@ def reject(bank: BankRegistry, signer: Signer, ref: ReleaseRef, reason: str, rol
         body = RejectionBody(release=str(ref), candidate=release.candidate, role=own, reason=reason)  # type: ignore[arg-type]
         return Draft("rejection", body.document())
 
-    return bank.log.append(signer, make, bank.now)
+    return bank.append(signer, make)
 
 
 def withdraw(bank: BankRegistry, signer: Signer, ref: ReleaseRef, reason: str) -> Appended:
     """Take a candidate back.
 
     Raises:
-        RegistryError: If the person did not propose it and does not own it.
+        RegistryError: If the person did not propose it and does not own it, or no reason is given.
     """
+    require_reason(reason)
 
     def make(state: RegistryState) -> Draft:
         body = WithdrawalBody(release=str(ref), candidate=state.release(ref).candidate, reason=reason)
         return Draft("withdrawal", body.document())
 
-    return bank.log.append(signer, make, bank.now)
+    return bank.append(signer, make)
 
 
 def witness(bank: BankRegistry, signer: Signer, note: str = "") -> Appended:
     """Sign nothing but that the log was seen up to here: what makes older entries of lapsing keys stay good."""
-    return bank.log.append(signer, lambda _: Draft("witness", Witness(note=note).document()), bank.now)
+    return bank.append(signer, lambda _: Draft("witness", Witness(note=note).document()))
 
 
 def carry_over(bank: BankRegistry, signer: Signer, ref: ReleaseRef, note: str = "") -> Appended:
@@ -250,34 +292,34 @@ def carry_over(bank: BankRegistry, signer: Signer, ref: ReleaseRef, note: str = 
         )
         return Draft("equivalence", body.document())
 
-    return bank.log.append(signer, make, bank.now)
+    return bank.append(signer, make)
 
 
 def open_finding(bank: BankRegistry, signer: Signer, finding: FindingOpened) -> Appended:
-    """Put a finding on the log; without an owner, the owner of the release answers for it.
+    """Put a finding on the log; without an owner, the owner of the model answers for it.
 
     Raises:
-        RegistryError: If its release is unknown.
+        RegistryError: If its model, release or test is unknown, its owner is no principal and no role, its date lies in
+            the past, or it says nothing.
     """
 
     def make(state: RegistryState) -> Draft:
-        body = finding.document()
-        if finding.release is not None and finding.owner is None:
-            body["owner"] = state.release(ReleaseRef.parse(finding.release)).proposal.owner
-        return Draft("finding_opened", body)
+        return Draft("finding_opened", checked_finding(bank.root, state, finding).document())
 
-    return bank.log.append(signer, make, bank.now)
+    return bank.append(signer, make)
 
 
 def close_finding(bank: BankRegistry, signer: Signer, id_: str, text: str, evidence: Path | None = None) -> Appended:
     """Settle a finding.
 
     Raises:
-        RegistryError: If it is unknown or closed, or the person may not close it.
+        RegistryError: If it is unknown or closed, nothing is said, or the person may not close it.
     """
-    digest = None if evidence is None else _digest(evidence)
+    if not text.strip():
+        raise RegistryError(f"nothing is said of what settles finding '{id_}'", expected="--text TEXT")
+    digest = None if evidence is None else evidence_digest(bank.root, evidence)
     body = FindingClosed(finding=id_, text=text, evidence=digest)
-    return bank.log.append(signer, lambda _: Draft("finding_closed", body.document()), bank.now)
+    return bank.append(signer, lambda _: Draft("finding_closed", body.document()))
 
 
 def waive(
@@ -296,8 +338,9 @@ def waive(
         expires: Until when.
 
     Raises:
-        RegistryError: If the person may not waive it, or there is nothing to waive.
+        RegistryError: If the person may not waive it, there is nothing to waive, or no reason is given.
     """
+    require_reason(reason)
 
     def make(state: RegistryState) -> Draft:
         release = state.release(ref)
@@ -312,4 +355,4 @@ def waive(
         )
         return Draft("waiver", body.document())
 
-    return bank.log.append(signer, make, bank.now)
+    return bank.append(signer, make)

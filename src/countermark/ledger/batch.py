@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
-from countermark.ledger.entry import EntryRef, Item, Row
+from countermark.ledger.entry import ONCE, EntryRef, Item, Row
+
+Name: TypeAlias = tuple[str, str]
+"""Kind and key."""
+
+
+def names_of(items: Sequence[Item], kinds: Sequence[str] = ONCE) -> set[Name]:
+    """Kind and key of the items that may be stored once only."""
+    return {(item[0], item[1]) for item in items if item[0] in kinds}
 
 
 class Batch:
-    """Items of one transaction without the decisions that are stored already or come twice.
+    """Items of one transaction without the decisions and events that are stored already or come twice.
 
     Args:
         items: Items in order.
-        stored: References of the decisions that the ledger holds, by key.
+        stored: References of those that the ledger holds, by kind and key.
     """
 
-    def __init__(self, items: Sequence[Item], stored: Mapping[str, EntryRef]) -> None:
+    def __init__(self, items: Sequence[Item], stored: Mapping[Name, EntryRef]) -> None:
         self.fresh: list[Item] = []
         # By item: the stored reference, or the place of its fresh item and whether it is a repeat of that one.
         self._answers: list[EntryRef | tuple[int, bool]] = []
-        first: dict[str, int] = {}
+        first: dict[Name, int] = {}
         for item in items:
-            if item[0] == "decision":
-                known = stored.get(item[1])
+            if item[0] in ONCE:
+                name = item[0], item[1]
+                known = stored.get(name)
                 if known is not None:
                     self._answers.append(known)
                     continue
-                place = first.setdefault(item[1], len(self.fresh))
+                place = first.setdefault(name, len(self.fresh))
                 if place != len(self.fresh):
                     self._answers.append((place, True))
                     continue

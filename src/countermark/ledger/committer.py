@@ -15,6 +15,9 @@ from countermark.ledger.ledger import Ledger
 
 Waiter: TypeAlias = "Future[EntryRef] | asyncio.Future[EntryRef]"
 
+_Pending: TypeAlias = tuple[Item, Waiter, bool]
+"""An entry, who waits for it, and whether it belongs into the transaction of the one before."""
+
 
 class GroupCommitter:
     """A thread that stores what others submit, as many entries in one transaction as came in during the last.
@@ -38,7 +41,7 @@ class GroupCommitter:
         self._ledger = ledger
         self._most_pending = most_pending
         self._most_in_batch = most_in_batch
-        self._pending: list[tuple[Item, Waiter]] = []
+        self._pending: list[_Pending] = []
         self._change = threading.Condition()
         self._idle = True
         self._closed: str | None = None
@@ -58,7 +61,7 @@ class GroupCommitter:
             LedgerError: At once, if the entry cannot be stored, too many are waiting, or the committer has stopped.
         """
         waiter: Future[EntryRef] = Future()
-        self._enqueue((kind, key, payload, at), waiter)
+        self._enqueue([((kind, key, payload, at), waiter, False)])
         return waiter
 
     def submit_async(self, kind: str, key: str, payload: bytes, at: str) -> asyncio.Future[EntryRef]:
@@ -68,11 +71,23 @@ class GroupCommitter:
             LedgerError: As for ``submit``.
         """
         waiter: asyncio.Future[EntryRef] = asyncio.get_running_loop().create_future()
-        self._enqueue((kind, key, payload, at), waiter)
+        self._enqueue([((kind, key, payload, at), waiter, False)])
         return waiter
 
-    def _enqueue(self, item: Item, waiter: Waiter) -> None:
-        check_item(item)
+    def submit_all_async(self, items: Sequence[Item]) -> list[asyncio.Future[EntryRef]]:
+        """Hand in entries that belong together: they are stored in one transaction, all of them or none.
+
+        Raises:
+            LedgerError: As for ``submit``; none of them is then stored.
+        """
+        loop = asyncio.get_running_loop()
+        waiters: list[asyncio.Future[EntryRef]] = [loop.create_future() for _ in items]
+        self._enqueue([(item, waiters[place], place > 0) for place, item in enumerate(items)])
+        return waiters
+
+    def _enqueue(self, entries: list[_Pending]) -> None:
+        for item, _, _ in entries:
+            check_item(item)
         with self._change:
             if self._closed is not None or os.getpid() != self._pid:
                 raise LedgerError(
@@ -80,13 +95,13 @@ class GroupCommitter:
                     got=self._closed or "a process that forked after it was made",
                     hint="open the ledger and its committer in the process that uses them",
                 )
-            if len(self._pending) >= self._most_pending:
+            if len(self._pending) + len(entries) > self._most_pending:
                 raise LedgerError(
                     "too many entries wait to be stored",
                     expected=f"at most {self._most_pending}",
                     hint="the disk or the database does not keep up; try again",
                 )
-            self._pending.append((item, waiter))
+            self._pending.extend(entries)
             if self._idle:
                 self._change.notify()
 
@@ -94,21 +109,24 @@ class GroupCommitter:
         while batch := self._next():
             self._commit(batch)
 
-    def _next(self) -> list[tuple[Item, Waiter]]:
+    def _next(self) -> list[_Pending]:
         with self._change:
             self._idle = True
             while not self._pending and self._closed is None:
                 self._change.wait()
             self._idle = False
-            batch, self._pending = self._pending[: self._most_in_batch], self._pending[self._most_in_batch :]
+            end = self._most_in_batch
+            while end < len(self._pending) and self._pending[end][2]:
+                end += 1
+            batch, self._pending = self._pending[:end], self._pending[end:]
             return batch
 
-    def _commit(self, batch: list[tuple[Item, Waiter]]) -> None:
+    def _commit(self, batch: list[_Pending]) -> None:
         # A future of a thread that was cancelled in time is left out; from here on it cannot be cancelled any more.
         batch = [pair for pair in batch if not isinstance(pair[1], Future) or pair[1].set_running_or_notify_cancel()]
-        waiters = [waiter for _, waiter in batch]
+        waiters = [waiter for _, waiter, _ in batch]
         try:
-            refs = self._ledger.store([item for item, _ in batch]) if batch else []
+            refs = self._ledger.store([item for item, _, _ in batch]) if batch else []
         except LedgerError as error:
             _settle(waiters, error)
         except OSError as error:
@@ -132,7 +150,7 @@ class GroupCommitter:
             left, self._pending = self._pending, []
         told = LedgerError("nothing was stored", got=self._closed)
         told.__cause__ = error
-        _settle(waiters + [waiter for _, waiter in left], told)
+        _settle(waiters + [waiter for _, waiter, _ in left], told)
 
     def close(self) -> None:
         """Store what waits, then end the thread. Entries that come later are refused."""

@@ -31,6 +31,9 @@ KINDS = (
 )
 """Every kind of entry; the set is closed so that a typing mistake does not hide a record from its readers."""
 
+ONCE = ("decision", "event")
+"""Kinds whose key is stored once on the whole ledger, whichever writer it comes to."""
+
 GENESIS = bytes(32)
 """What the first entry of a chain names as the hash before it."""
 
@@ -58,7 +61,7 @@ class EntryRef(msgspec.Struct, frozen=True):
         chain: Name of the chain.
         seq: Position on the chain, from 0.
         hash: SHA-256 of the entry, hex.
-        repeated: Whether the decision was on the ledger before this append, so that nothing was added.
+        repeated: Whether the decision or event was on the ledger before this append, so that nothing was added.
     """
 
     chain: str

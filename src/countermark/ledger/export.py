@@ -23,6 +23,7 @@ from countermark.ledger.verification import (
     report,
 )
 from countermark.records.digest import canonical_json
+from countermark.records.private import make_private
 
 FORMAT = "countermark/ledger-export/1"
 _LONGEST_LINE = 128 * 1024 * 1024
@@ -115,6 +116,7 @@ def write_export(path: Path, heads: Mapping[str, tuple[int, str]], chains: Itera
     digest = hashlib.sha256()
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
+        make_private(fresh)
         with fresh.open("wb") as stream:
             _put(stream, digest, canonical_json({**header, "format": FORMAT}))
             for chain, rows in chains:

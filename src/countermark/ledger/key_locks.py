@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from countermark.records.private import MODE
+
 _MOST = 512
 """Above this many keys the whole file is locked at once: the kernel keeps ranges in a list."""
 
@@ -27,7 +29,7 @@ class KeyLocks:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
 
     @contextmanager
     def held(self, keys: Iterable[str]) -> Iterator[None]:

@@ -194,10 +194,16 @@ class Ledger(ABC):
                 return
             after = page[-1][0]
 
-    def latest(self, kind: str) -> Entry | None:
-        """The entry of a kind with the newest instant (of equal instants, the last on its chain), or None."""
+    def latest(self, kind: str, *, chain: str | None = None) -> Entry | None:
+        """The entry of a kind with the newest instant (of equal instants, the last on its chain), or None.
+
+        Args:
+            kind: The kind.
+            chain: Look on this chain only: then it is the last there, whatever its instant.
+        """
         _known_kind(kind)
-        found = [entry_of(chain, row) for chain in self.heads() if (row := self._last(chain, kind)) is not None]
+        chains = list(self.heads()) if chain is None else [name for name in self.chains() if name == chain]
+        found = [entry_of(name, row) for name in chains if (row := self._last(name, kind)) is not None]
         return max(found, key=lambda entry: (entry.at, entry.seq, entry.chain), default=None)
 
     @abstractmethod

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import errors
 
 from countermark.errors import LedgerError
-from countermark.ledger.batch import Batch
+from countermark.ledger.batch import Batch, Name, names_of
 from countermark.ledger.entry import GENESIS, EntryRef, Item, Row, entry_hash, link
 from countermark.ledger.postgres_session import connect, failure, is_lost, prepare
 
@@ -21,6 +21,14 @@ _INSERT = (
     "%b::bigint[], %b::text[], %b::text[], %b::text[], %b::bytea[], %b::bytea[], %b::bytea[]) AS u"
 )
 _STORED = "SELECT key, chain, seq, hash FROM countermark_ledger WHERE kind = 'decision' AND key = ANY(%s)"
+_EVENTS = (
+    "SELECT key, chain, seq, hash FROM countermark_ledger WHERE kind = 'event' AND kind <> 'decision' "
+    "AND key = ANY(%s) ORDER BY at DESC, chain DESC, seq DESC"
+)
+_EVENT_LOCKS = 0x434D4C45
+"""First number of the locks on events: of two numbers, so that they are none of the chains'."""
+# In the order of the array, which is the same for everybody: two writers do not wait for each other in a ring.
+_LOCK_EVENTS = "SELECT pg_advisory_xact_lock(%s, k) FROM unnest(%s::int[]) AS k"
 _HEAD = (
     "SELECT seq, at, kind, key, payload, previous, hash FROM countermark_ledger WHERE chain = %s "
     "ORDER BY seq DESC LIMIT 1"
@@ -141,7 +149,8 @@ class PostgresWriter:
                 not acknowledged; a decision that was stored after all answers as repeated when it is sent again.
         """
         until = time.monotonic() + self._patience
-        stored: dict[str, EntryRef] = {}
+        events = sorted(key for _, key in names_of(items, ("event",)))
+        stored: dict[Name, EntryRef] = {}
         sent: tuple[str, Batch, list[Row]] | None = None
         repeated = False
         while True:
@@ -153,10 +162,10 @@ class PostgresWriter:
                 if repeated:
                     stored = self._more_stored(items, stored)
                     repeated = False
-                batch = Batch(items, stored)
+                batch = Batch(items, stored | self._begin(events) if events else stored)
                 rows = link(self.chain, self._seq + 1, self._hash, batch.fresh)
                 sent = (self.chain, batch, rows)
-                self._insert(rows)
+                self._insert(rows, begun=bool(events))
                 return batch.refs(self.chain, rows)
             except errors.UniqueViolation as error:
                 # Looking for repeats only now spares every other batch a round trip.
@@ -168,18 +177,47 @@ class PostgresWriter:
             except psycopg.Error as error:
                 self._lost(error, until)
 
-    def _insert(self, rows: list[Row]) -> None:
-        if not rows:
+    def _begin(self, events: list[str]) -> dict[Name, EntryRef]:
+        """Begin a transaction in which nobody else stores these events; those that are stored.
+
+        No index makes their keys unique: ledgers that were begun before events were stored once may hold one twice.
+        """
+        session = self._session
+        assert session is not None
+        locks = sorted({_event_lock(self._table, key) for key in events})
+        try:
+            # Every statement sees what was committed before it began, whatever the server's default is.
+            session.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+            session.execute(_LOCK_EVENTS, (_EVENT_LOCKS, locks), prepare=True)
+            rows = session.execute(_EVENTS, (events,), binary=True, prepare=True).fetchall()
+        except psycopg.Error as error:
+            if not is_lost(session, error):
+                session.execute("ROLLBACK")
+            raise
+        except BaseException:
+            session.close()
+            self._session = None
+            raise
+        return {("event", key): EntryRef(chain, seq, digest.hex(), True) for key, chain, seq, digest in rows}
+
+    def _insert(self, rows: list[Row], *, begun: bool) -> None:
+        """Store rows, and end the transaction that was begun for them."""
+        if not rows and not begun:
             return
         session = self._session
         assert session is not None
         columns = [list(column) for column in zip(*rows, strict=True)]
-        self._uncertain = rows[-1]
+        self._uncertain = rows[-1] if rows else None
         try:
-            session.execute(_INSERT, [self.chain, *columns], prepare=True)
+            if rows:
+                session.execute(_INSERT, [self.chain, *columns], prepare=True)
+            if begun:
+                session.execute("COMMIT")
         except psycopg.Error as error:
             if not is_lost(session, error):
                 self._uncertain = None
+                if begun:
+                    session.execute("ROLLBACK")
             raise
         except BaseException:
             # Interrupted between question and answer: the next write finds out, in a new session, what became of it.
@@ -187,7 +225,8 @@ class PostgresWriter:
             self._session = None
             raise
         self._uncertain = None
-        self._seq, self._hash = rows[-1][0], rows[-1][6]
+        if rows:
+            self._seq, self._hash = rows[-1][0], rows[-1][6]
 
     def _connected(self, until: float) -> bool:
         """Have a session that holds the chain; whether a batch of unknown fate was found stored."""
@@ -215,12 +254,12 @@ class PostgresWriter:
             raise failure(error, f"the server of chain '{self.chain}' went away: nothing was acknowledged") from error
         time.sleep(0.05)
 
-    def _more_stored(self, items: list[Item], known: dict[str, EntryRef]) -> dict[str, EntryRef]:
-        keys = sorted({item[1] for item in items if item[0] == "decision"})
+    def _more_stored(self, items: list[Item], known: dict[Name, EntryRef]) -> dict[Name, EntryRef]:
+        keys = sorted(key for _, key in names_of(items, ("decision",)))
         session = self._session
         assert session is not None
         rows = session.execute(_STORED, (keys,), binary=True).fetchall()
-        found = {key: EntryRef(chain, seq, digest.hex(), True) for key, chain, seq, digest in rows}
+        found = {("decision", key): EntryRef(chain, seq, digest.hex(), True) for key, chain, seq, digest in rows}
         if len(found) <= len(known):
             raise LedgerError(
                 f"nothing was stored on chain '{self.chain}': a decision is stored already, but cannot be found",
@@ -246,6 +285,12 @@ class PostgresWriter:
         """Give up the chain."""
         if self._session is not None:
             self._session.close()
+
+
+def _event_lock(table: int, key: str) -> int:
+    """Second number of the advisory lock of an event."""
+    digest = hashlib.sha256(f"countermark event {table} {key}".encode()).digest()
+    return int.from_bytes(digest[:4], "big", signed=True)
 
 
 def _lock_words(table: int, chain: str) -> tuple[int, int]:

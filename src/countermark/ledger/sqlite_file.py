@@ -13,6 +13,7 @@ import msgspec
 
 from countermark.errors import LedgerError
 from countermark.ledger.entry import Row
+from countermark.records.private import make_private
 
 FORMAT = "countermark/ledger/1"
 SUFFIX = ".sqlite"
@@ -90,6 +91,8 @@ def create(path: Path, chain: str) -> None:
     fresh = path.with_name(f".{path.name}.new")
     for left in (fresh, Path(f"{fresh}-wal"), Path(f"{fresh}-shm")):
         left.unlink(missing_ok=True)
+    # SQLite gives the files that it makes beside this one the same mode.
+    make_private(fresh)
     connection = sqlite3.connect(fresh, isolation_level=None)
     try:
         # Rows of about 2.5 kB: at 4 kB a page would hold one and waste the rest.
@@ -235,11 +238,12 @@ class ChainFile:
         sql = f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY seq"
         return self._ask(lambda c: c.execute(sql, values).fetchall())  # type: ignore[no-any-return]
 
-    def decisions(self, keys: Iterable[str]) -> list[tuple[str, int, bytes]]:
-        """Key, seq and hash of those decisions that are on this chain: one statement for any number of keys."""
+    def stored(self, kind: str, keys: Iterable[str]) -> list[tuple[str, int, bytes]]:
+        """Key, seq and hash of those that are on this chain, oldest first: one statement for any number of keys."""
+        of_kind = "e.kind = 'decision'" if kind == "decision" else f"e.kind = '{kind}' AND e.kind <> 'decision'"
         sql = (
             "SELECT e.key, e.seq, e.hash FROM json_each(?) AS j CROSS JOIN entries AS e "
-            "ON e.kind = 'decision' AND e.key = j.value"
+            f"ON {of_kind} AND e.key = j.value ORDER BY e.seq"
         )
         asked = msgspec.json.encode(list(keys)).decode("utf-8")
         return self._ask(lambda c: c.execute(sql, (asked,)).fetchall())  # type: ignore[no-any-return]

@@ -12,10 +12,11 @@ from typing import Protocol
 from weakref import WeakSet
 
 from countermark.errors import LedgerError
-from countermark.ledger.batch import Batch
-from countermark.ledger.entry import GENESIS, EntryRef, Item, Row, entry_hash, link
+from countermark.ledger.batch import Batch, Name, names_of
+from countermark.ledger.entry import GENESIS, ONCE, EntryRef, Item, Row, entry_hash, link
 from countermark.ledger.key_locks import KeyLocks
 from countermark.ledger.sqlite_file import SUFFIX, ChainFile, create, failure, make_folder
+from countermark.records.private import MODE
 
 SLOTS = 1000
 _CHUNKS = (64, 16, 4, 1)
@@ -89,22 +90,23 @@ class SqliteWriter:
         Raises:
             LedgerError: If they could not be stored.
         """
-        keys = {item[1] for item in items if item[0] == "decision"}
-        if not keys:
+        names = names_of(items)
+        if not names:
             return self._append(items, {})
-        with self._keys.held(keys):
-            return self._append(items, self._stored(keys))
+        with self._keys.held({key for _, key in names}):
+            return self._append(items, self._stored(names))
 
-    def _stored(self, keys: Iterable[str]) -> dict[str, EntryRef]:
-        """Decisions among these keys that some chain holds."""
-        found: dict[str, EntryRef] = {}
-        asked = list(keys)
+    def _stored(self, names: Iterable[Name]) -> dict[Name, EntryRef]:
+        """Decisions and events among these that some chain holds."""
+        found: dict[Name, EntryRef] = {}
+        asked = {kind: [key for of, key in names if of == kind] for kind in ONCE}
         for file in self._chains.each():
-            for key, seq, digest in file.decisions(asked):
-                found.setdefault(key, EntryRef(file.chain, seq, digest.hex(), True))
+            for kind, keys in asked.items():
+                for key, seq, digest in file.stored(kind, keys) if keys else ():
+                    found.setdefault((kind, key), EntryRef(file.chain, seq, digest.hex(), True))
         return found
 
-    def _append(self, items: list[Item], stored: dict[str, EntryRef]) -> list[EntryRef]:
+    def _append(self, items: list[Item], stored: dict[Name, EntryRef]) -> list[EntryRef]:
         self._recover()
         batch = Batch(items, stored)
         rows = link(self.chain, self._seq + 1, self._hash, batch.fresh)
@@ -185,7 +187,7 @@ os.register_at_fork(after_in_child=_forget_locks)
 def _take(folder: Path, name: str | None) -> tuple[str, int]:
     """Lock a named chain, or the first numbered one that is free."""
     for chain in [name] if name is not None else (f"chain-{slot:03d}" for slot in range(SLOTS)):
-        descriptor = os.open(folder / f"{chain}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(folder / f"{chain}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

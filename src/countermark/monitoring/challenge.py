@@ -46,6 +46,8 @@ class ChallengeEvidence(Closed, frozen=True, kw_only=True):
         brier: Brier score, small is good (paired mean).
         verdict: ``better`` and ``worse`` need the interval of the AUC to leave out zero; anything else is no difference
             shown, or too few labels to say.
+        checkpoint: Digest of the ledger's checkpoint that bounds what was known at the instant: with it the comparison
+            comes out the same whenever it is made again. None where none has been taken since.
     """
 
     format: Literal["countermark/challenge/1"] = "countermark/challenge/1"
@@ -62,6 +64,7 @@ class ChallengeEvidence(Closed, frozen=True, kw_only=True):
     auc: Compared
     brier: Compared
     verdict: Literal["better", "worse", "no difference shown", "too few labels"]
+    checkpoint: str | None = None
 
 
 def compare(
@@ -122,6 +125,7 @@ def compare(
         auc=_compared((ranked.auc_b, ranked.auc_a), ranked),
         brier=_compared((_brier(y, first), _brier(y, second)), squared),
         verdict=verdict,
+        checkpoint=production.checkpoint,
     )
 
 

@@ -16,13 +16,14 @@ from countermark.metrics.fairness import adverse_impact_ratio
 from countermark.metrics.intervals import wilson_interval
 from countermark.metrics.multiplicity import benjamini_hochberg
 from countermark.metrics.stability import Psi, psi
+from countermark.monitoring.findings import ODD_OUTCOMES
 from countermark.monitoring.profile import categorical_profile
 from countermark.monitoring.window import Production
 from countermark.records.decision import DecisionRecord
 from countermark.records.digest import round_significant
 from countermark.records.groups import Groups
 from countermark.records.lights import Light
-from countermark.records.limits import AnyLimit, judge
+from countermark.records.limits import AnyLimit, ExactLimit, judge
 from countermark.records.profile import NumericProfile, ReferenceProfile
 from countermark.records.watch import Reading
 
@@ -31,6 +32,7 @@ EVIDENCE = 0.05
 Benjamini and Hochberg over the inputs, or the p-value where there is one figure."""
 _DIGITS = 9
 _NO_POLICY = "the model has no decision policy"
+_NONE = ExactLimit(kind="exact", value=0, source="an outcome is 0 or 1, or a finite amount, and has happened")
 _Missing = tuple[str, float | None, float, Psi]
 """Input, change of the share missing, share in the reference, and missing against present as counts."""
 
@@ -53,6 +55,7 @@ class Watched:
         overridden: Ids of decisions that people overrode.
         groups: Protected groups by entity; None where they are not at hand.
         reference_group: Reference group by attribute.
+        odd: Outcomes learned in the window that cannot be one of this model, and all that were learned in it.
     """
 
     plan: MonitorPlan
@@ -68,6 +71,7 @@ class Watched:
     overridden: frozenset[str]
     groups: Groups | None
     reference_group: Mapping[str, str]
+    odd: tuple[int, int] = (0, 0)
 
 
 def watch(
@@ -88,6 +92,7 @@ def watch(
         y=y,
         days=plan.window_days,
         overridden=production.overridden,
+        odd=production.odd_within(plan.window_days),
         **more,  # type: ignore[arg-type]
     )
 
@@ -95,7 +100,7 @@ def watch(
 def readings(watched: Watched) -> tuple[Reading, ...]:
     """Every check that has a limit."""
     found: list[Reading] = []
-    for check in (_volume, _inputs, _score, _performance, _fairness, _kpis):
+    for check in (_volume, _inputs, _score, _odd_outcomes, _performance, _fairness, _kpis):
         found.extend(check(watched))
     return tuple(found)
 
@@ -180,8 +185,10 @@ def _inputs(watched: Watched) -> Iterator[Reading]:
         present = psi((known - reference[-1], reference[-1]), (n - missing, missing))
         missings.append((name, missing / n - then if n else None, then, present))
         if limits.unseen_share is not None and unseen is not None:
-            share = unseen / n if n else None
-            yield _reading(watched, "unseen_share", name, limits.unseen_share, n, share, undefined=thin)
+            share, before = unseen / n if n else None, reference[-2] / known if known else None
+            yield _reading(
+                watched, "unseen_share", name, limits.unseen_share, n, share, reference=before, undefined=thin
+            )
         drifts.append((name, psi(reference, counts)))
     if limits.missing_shift is not None:
         yield from _missing(watched, limits.missing_shift, missings, thin)
@@ -290,16 +297,15 @@ def _performance(watched: Watched) -> Iterator[Reading]:
         yield _auc_drop(watched, limits.auc_drop, n, ranked, thin)
     if limits.calibration is not None:
         found = jeffreys_test(n, events, float(p.mean())).p_value if thin is None else None
-        yield _reading(
-            watched,
-            "calibration",
-            "all",
-            limits.calibration,
-            n,
-            found,
-            reference=float(p.mean()) if n else None,
-            undefined=thin,
-        )
+        # The profile holds no p-value of the validation, and nothing else is the same figure.
+        yield _reading(watched, "calibration", "all", limits.calibration, n, found, undefined=thin)
+
+
+def _odd_outcomes(watched: Watched) -> Iterator[Reading]:
+    """Outcomes that were set aside; made only where there are some, and never off: they hide what became of a case."""
+    odd, told = watched.odd
+    if odd:
+        yield _reading(watched, ODD_OUTCOMES, "all", _NONE, told, float(odd))
 
 
 def _no_labels(watched: Watched) -> str | None:
@@ -374,9 +380,29 @@ def _impact(
         group[1],
         None if found is None else found.value,
         interval=None if found is None else found.interval,
-        reference=reference[0] / reference[1] if reference[1] else None,
+        reference=_impact_then(watched, subject),
         undefined=thin or (None if found is None else found.reason),
     )
+
+
+def _impact_then(watched: Watched, subject: str) -> float | None:
+    """The same ratio on the rows that validated the release; None where one of the two groups was not among them."""
+    attribute, _, group = subject.partition("=")
+    then = watched.profile.groups.get(attribute, {})
+    own, base = then.get(group), then.get(watched.reference_group[attribute])
+    if own is None or base is None or not own.n or not base.n:
+        return None
+    return adverse_impact_ratio(own.favourable, own.n, base.favourable, base.n).value
+
+
+def _kpi_then(watched: Watched, measure: str) -> float | None:
+    """What a KPI was on the rows that validated the release; None for what only production has."""
+    profile = watched.profile
+    if measure == "favourable_rate" and watched.favourable is not None:
+        return profile.favourable / profile.n
+    if measure == "outcome_rate" and profile.events is not None:
+        return profile.events / profile.n
+    return None
 
 
 def _kpis(watched: Watched) -> Iterator[Reading]:
@@ -400,4 +426,15 @@ def _kpis(watched: Watched) -> Iterator[Reading]:
         interval = None
         if kpi.measure in ("outcome_rate", "override_rate", "favourable_rate") and rows:
             value, interval = hits / rows, wilson_interval(rows, hits).interval
-        yield _reading(watched, "kpi", name, kpi.limit, rows, value, interval=interval, undefined=why, owner=kpi.owner)
+        yield _reading(
+            watched,
+            "kpi",
+            name,
+            kpi.limit,
+            rows,
+            value,
+            interval=interval,
+            reference=_kpi_then(watched, kpi.measure),
+            undefined=why,
+            owner=kpi.owner,
+        )

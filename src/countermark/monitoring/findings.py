@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import msgspec
 
 from countermark.ledger.ledger import Ledger
 from countermark.records.decision import decode
 from countermark.records.lights import Light
-from countermark.records.watch import LiveFinding, ModelWatch, Reading
+from countermark.records.watch import SHIFTS, LiveFinding, ModelWatch, Reading
+
+NO_PLAN = "plan"
+"""Check of a finding that a model is in production and nothing watches it."""
+
+ODD_OUTCOMES = "odd_outcomes"
+"""Check of a finding that outcomes were set aside, as they cannot be outcomes of the model."""
 
 _RANK = {Light.PASS: 0, Light.INFORMATION: 0, Light.WATCH: 1, Light.FAIL: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatched:
+    """A model in production that a monitoring run cannot speak of.
+
+    Attributes:
+        model: Name of the model.
+        owner: Who acts on it.
+        why: What is missing, in a sentence without a full stop.
+    """
+
+    model: str
+    owner: str
+    why: str
 
 
 def standing_findings(ledger: Ledger, *, until: str | None = None) -> dict[str, LiveFinding]:
@@ -63,14 +85,54 @@ def _unwatched(watch: ModelWatch, before: Mapping[str, LiveFinding]) -> Iterator
         # Which groups there are depends on who came, and on whether the groups were at hand: silence closes nothing.
         if finding.check == "adverse_impact" and finding.check not in watch.off:
             continue
-        yield msgspec.structs.replace(
-            finding,
-            light=Light.INFORMATION,
-            status="closed",
-            at=watch.as_of,
-            text=f"{_NAMES[finding.check]} of {finding.subject} is no longer watched: release {watch.release}, "
-            f"plan {watch.plan}",
+        if finding.check == NO_PLAN:
+            text = f"it is watched now: release {watch.release}, plan {watch.plan}"
+        elif finding.check == ODD_OUTCOMES:
+            text = "no outcome of the window is set aside any more"
+        else:
+            text = (
+                f"{_NAMES[finding.check]} of {finding.subject} is no longer watched: release {watch.release}, "
+                f"plan {watch.plan}"
+            )
+        yield _gone(finding, watch.as_of, text)
+
+
+def _gone(finding: LiveFinding, at: str, text: str) -> LiveFinding:
+    return msgspec.structs.replace(finding, light=Light.INFORMATION, status="closed", at=at, text=text)
+
+
+def unwatched_findings(
+    unwatched: Iterable[Unwatched], before: Mapping[str, LiveFinding], at: str
+) -> tuple[LiveFinding, ...]:
+    """A finding for every model in production that nothing watches; those of models that have left are closed.
+
+    Args:
+        unwatched: All models in production that no run can speak of.
+        before: Findings as they stood, after the run on the other models.
+        at: Instant of the run.
+    """
+    made = []
+    for one in unwatched:
+        identity = f"{one.model}/{NO_PLAN}/all"
+        earlier = before.get(identity)
+        since = at if earlier is None or earlier.status == "closed" else earlier.since
+        made.append(
+            LiveFinding(
+                id=identity,
+                model=one.model,
+                check=NO_PLAN,
+                subject="all",
+                light=Light.FAIL,
+                status="open",
+                at=at,
+                since=since,
+                owner=one.owner,
+                text=f"in production and not watched: {one.why}",
+            )
         )
+    spoken = {finding.id for finding in made}
+    left = [f for f in before.values() if f.check == NO_PLAN and f.status != "closed" and f.id not in spoken]
+    return (*made, *(_gone(f, at, "it is no longer in production") for f in left))
 
 
 def _finding(identity: str, watch: ModelWatch, reading: Reading, stood: LiveFinding | None) -> LiveFinding | None:
@@ -103,7 +165,11 @@ def sentence(reading: Reading) -> str:
     """What a reading says, in a sentence."""
     value = "not known" if reading.value is None else f"{reading.value:.4g}"
     interval = "" if reading.low is None or reading.high is None else f" ({reading.low:.4g} to {reading.high:.4g})"
-    then = "" if reading.reference is None else f", {reading.reference:.4g} in the reference"
+    then = ""
+    if reading.reference is not None and reading.check in SHIFTS:
+        then = f", from {reading.reference:.4g} in the reference"
+    elif reading.reference is not None:
+        then = f", {reading.reference:.4g} in the reference"
     subject = "" if reading.subject in ("all", "score") else f" of {reading.subject}"
     return f"{_NAMES[reading.check]}{subject} is {value}{interval} on {reading.n} rows{then}; limit {reading.limit}"
 
@@ -120,6 +186,7 @@ _NAMES = {
     "auc_drop": "drop of the AUC",
     "calibration": "p-value of calibration",
     "adverse_impact": "adverse impact ratio",
+    ODD_OUTCOMES: "number of outcomes set aside as impossible",
     "kpi": "KPI",
 }
 

@@ -7,7 +7,7 @@ import json
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from countermark.errors import MonitoringError
 from countermark.ledger.entry import Item
 from countermark.ledger.ledger import Ledger
 from countermark.monitoring.checks import checks_off, readings, watch
-from countermark.monitoring.findings import findings_of, standing_findings
+from countermark.monitoring.findings import Unwatched, findings_of, standing_findings, unwatched_findings
 from countermark.monitoring.window import Production, read_production
 from countermark.records.clock import iso
 from countermark.records.decision import as_document, encode
@@ -41,6 +41,8 @@ class WatchedRelease:
     reference_group: Mapping[str, str]
 
 
+PLAN_HINT = "write one: owner, maturity_days and limits (docs/reference/monitoring.md has an example)"
+
 _SHOW = "they are on the ledger: countermark monitor show"
 
 Releases = Mapping[str, Mapping[str, WatchedRelease]]
@@ -60,6 +62,19 @@ class ModelRun:
     findings: tuple[LiveFinding, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class UnwatchedRun:
+    """What a run says of the models in production that nothing watches.
+
+    Attributes:
+        models: The models, by name.
+        findings: One open finding for each, and those that are closed.
+    """
+
+    models: tuple[Unwatched, ...]
+    findings: tuple[LiveFinding, ...]
+
+
 def run_monitor(
     ledger: Ledger,
     releases: Releases,
@@ -68,10 +83,12 @@ def run_monitor(
     *,
     groups: Groups | None = None,
     models: frozenset[str] | None = None,
+    now: datetime | None = None,
 ) -> tuple[ModelRun, ...]:
     """Check models as of an instant, and put the readings and findings on the ledger.
 
-    A model that decided nothing in the window and has a plan is checked all the same: its volume says so.
+    A model that decided nothing in the window and has a plan is checked all the same: its volume says so. A run as of
+    an instant before the newest run of a model writes its readings down and changes none of the findings that stand.
 
     Args:
         ledger: The ledger, to read and to append to.
@@ -80,6 +97,8 @@ def run_monitor(
         as_of: Instant; nothing that was learned later counts.
         groups: Protected groups by entity; None where they are not at hand.
         models: Models to check; all of ``plans`` otherwise.
+        now: The present: runs and checkpoints on the ledger that bear a later date count for nothing. None believes
+            every date.
 
     Raises:
         MonitoringError: If a model has no plan or no release.
@@ -88,22 +107,58 @@ def run_monitor(
     wanted = sorted(plans if models is None else models)
     for model in wanted:
         if model not in plans:
-            raise MonitoringError(f"model '{model}' has no monitoring plan", expected=f"conf/monitor/{model}.yaml")
-    production = read_production(ledger, as_of)
+            raise MonitoringError(
+                f"model '{model}' has no monitoring plan",
+                expected=f"conf/monitor/{model}.yaml",
+                hint=PLAN_HINT,
+            )
+    production = read_production(ledger, as_of, now)
     before = standing_findings(ledger, until=iso(as_of))
     runs = []
     for model in wanted:
         found = production.get(model, Production(model, (), {}, {}, frozenset(), as_of))
         watched = _model(model, found, plans[model], releases.get(model, {}), groups)
         runs.append(ModelRun(watched, findings_of(watched, before)))
-    at = iso(as_of)
+    at, spoken = iso(as_of), _newest(ledger, now)
     items: list[Item] = []
     for run in runs:
         items.append(("monitor", run.watch.model, encode(run.watch), at))
+        if spoken.get(run.watch.model, "") > at:
+            continue  # a newer run has spoken: what was once wrong does not stand again
         items.extend(("finding", finding.id, encode(finding), at) for finding in run.findings)
     if items:
         ledger.append_many(items)
     return tuple(runs)
+
+
+def _newest(ledger: Ledger, now: datetime | None) -> dict[str, str]:
+    """Instant of the newest run of each model."""
+    found: dict[str, str] = {}
+    for entry in ledger.read(["monitor"]):
+        if now is None or entry.at <= iso(now):
+            found[entry.key] = max(entry.at, found.get(entry.key, ""))
+    return found
+
+
+def report_unwatched(ledger: Ledger, unwatched: Iterable[Unwatched], as_of: datetime) -> UnwatchedRun:
+    """Put the models in production that nothing watches on the ledger, each as a finding of its owner.
+
+    Called after ``run_monitor``: a model that has left production is told from one that is watched again.
+
+    Args:
+        ledger: The ledger, to read and to append to.
+        unwatched: All such models.
+        as_of: Instant of the run.
+
+    Raises:
+        LedgerError: If the ledger cannot be read or written.
+    """
+    at = iso(as_of)
+    models = tuple(sorted(unwatched, key=lambda one: one.model))
+    findings = unwatched_findings(models, standing_findings(ledger, until=at), at)
+    if findings:
+        ledger.append_many([("finding", finding.id, encode(finding), at) for finding in findings])
+    return UnwatchedRun(models, findings)
 
 
 def _model(
@@ -148,7 +203,7 @@ def _model(
     )
 
 
-def log_findings(path: Path, runs: tuple[ModelRun, ...]) -> None:
+def log_findings(path: Path, runs: Sequence[ModelRun | UnwatchedRun]) -> None:
     """Append the findings of a run to a file, one JSON object a line.
 
     Raises:
@@ -164,7 +219,7 @@ def log_findings(path: Path, runs: tuple[ModelRun, ...]) -> None:
         ) from None
 
 
-def post_findings(url: str, runs: tuple[ModelRun, ...], *, seconds: float = 10.0) -> None:
+def post_findings(url: str, runs: Sequence[ModelRun | UnwatchedRun], *, seconds: float = 10.0) -> None:
     """Send the findings of a run to a webhook: one POST with a JSON array, also an empty one.
 
     Raises:

@@ -18,9 +18,10 @@ from countermark.portfolio.doubts import columns_left_out, file_questions, value
 from countermark.portfolio.names import protected_attribute, says_personal, shown_name, unique_names
 from countermark.portfolio.profile import ColumnProfile, FileProfile, profile_file, protected_bands
 from countermark.portfolio.target import Target, find_target
-from countermark.portfolio.watching import monitor_plan
+from countermark.portfolio.watching import maturity_question, monitor_plan
 from countermark.portfolio.yaml_text import yaml_text
 from countermark.records.digest import file_digest
+from countermark.records.unanswered import UNANSWERED as _OPEN
 
 _SMALL = 2000
 _FEWEST_TO_TUNE = 60
@@ -29,7 +30,6 @@ _WRITTEN = (
     ("model", ".yaml"), ("source", ".yaml"), ("contract", ".yaml"), ("decision", ".yaml"), ("monitor", ".yaml"),
     ("model", ".md"),
 )  # fmt: skip
-_OPEN = "Unanswered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,9 @@ def scaffold_model(root: Path, request: Request, narrative: Mapping[str, str]) -
             plan.decision(), "Cut-off and reason texts, versioned apart."
         )
         files[f"conf/monitor/{request.name}.yaml"] = yaml_text(
-            monitor_plan(request.name, request.kind, _OPEN), "What is watched in production, and when a label is final."
+            monitor_plan(request.name, request.kind, _OPEN),
+            "What is watched in production, and when a label is final.",
+            (maturity_question(request.name, request.kind),),
         )
     files[f"conf/model/{request.name}.yaml"] = yaml_text(
         plan.model(), "The model. Answer every 'Unanswered'.", plan.questions()
@@ -293,6 +295,8 @@ class _Plan:
                 found.append(f"as_of {self.as_of} is only the file's own date: when was the data taken? (--as-of)")
         found += file_questions(profile, self.left_out, inputs)
         found += value_questions(profile, self.target, inputs)
+        if not self.is_amount:
+            found.append(maturity_question(self.request.name, self.request.kind))
         found.append(f"owner, developer and purpose: every '{_OPEN}' in conf/*/{self.request.name}.yaml")
         return tuple(found)
 

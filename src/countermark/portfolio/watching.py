@@ -8,6 +8,19 @@ _MATURITY_DAYS = {"pd": 365, "fraud": 31, "aml": 90, "propensity": 30}
 """Days until a label of that kind is usually final; a person confirms them."""
 
 
+def maturity_days(kind: str) -> int:
+    """Days until a label of a kind is usually final; of a kind without a custom, a year."""
+    return _MATURITY_DAYS.get(kind, 365)
+
+
+def maturity_question(name: str, kind: str) -> str:
+    """What a person has to confirm before performance is judged by it."""
+    return (
+        f"maturity_days {maturity_days(kind)} in conf/monitor/{name}.yaml is guessed from the kind '{kind}': after how "
+        f"many days is a label final here? Earlier labels make performance look as it is not"
+    )
+
+
 def monitor_plan(name: str, kind: str, unanswered: str) -> dict[str, Any]:
     """What conf/monitor/NAME.yaml of a new model proposes.
 
@@ -16,7 +29,7 @@ def monitor_plan(name: str, kind: str, unanswered: str) -> dict[str, Any]:
         kind: What it predicts.
         unanswered: The word that marks what a person has to answer.
     """
-    maturity = _MATURITY_DAYS.get(kind, 365)
+    maturity = maturity_days(kind)
 
     def limit(kind: str, source: str, **bounds: Any) -> dict[str, Any]:
         return {"kind": kind, **bounds, "source": source}

@@ -50,22 +50,31 @@ def iso(instant: datetime) -> str:
     """The one text form of an instant: UTC, microseconds, ``Z``. Sorts in time.
 
     Raises:
-        ValueError: If the instant has no zone.
+        ValueError: If the instant has no zone, or lies outside the years 1 to 9999 in UTC.
     """
     if instant.tzinfo is None:
         raise ValueError("an instant needs a time zone")
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not strftime: it writes a year below 1000 with fewer than four digits, which does not sort.
+    return _in_utc(instant).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def parse_instant(text: str) -> datetime:
     """Read an ISO 8601 instant with a zone; a bare date is the start of that day in UTC.
 
     Raises:
-        ValueError: If the text is no instant or has a time of day without a zone.
+        ValueError: If the text is no instant, has a time of day without a zone, or lies outside the years 1 to 9999 in
+            UTC.
     """
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         if len(text) != 10:
             raise ValueError(f"'{text}' has no time zone")
         instant = instant.replace(tzinfo=UTC)
-    return instant.astimezone(UTC)
+    return _in_utc(instant)
+
+
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("an instant lies between the years 1 and 9999 in UTC") from None

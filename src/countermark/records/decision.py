@@ -44,12 +44,14 @@ class ViewReading(Closed, frozen=True, kw_only=True):
         version: Digest of its definition.
         as_of: Instant the values were read for.
         expired: Features whose value was older than ``max_age`` and was read as null.
+        unknown: Whether the store had nothing at all of the entity: its features are those of an empty history.
     """
 
     view: str
     version: str
     as_of: str
     expired: tuple[str, ...] = ()
+    unknown: bool = False
 
 
 class GivenReason(Closed, frozen=True, kw_only=True):
@@ -101,6 +103,7 @@ class DecisionRecord(Closed, frozen=True, kw_only=True):
         id: UUID, or the caller's idempotency key.
         at: Instant of the decision.
         channel: How it was asked for.
+        caller: Name of the API key that asked; None where keys are not asked for.
         model: Name of the model.
         entity: Whom it is about, as the caller names them; None where the model has no entity.
         request: The validated request.
@@ -122,6 +125,7 @@ class DecisionRecord(Closed, frozen=True, kw_only=True):
     id: str
     at: str
     channel: Literal["http", "file", "import", "simulation"]
+    caller: str | None = None
     model: str
     entity: str | None
     request: dict[str, Value]
@@ -178,6 +182,7 @@ class OverrideRecord(Closed, frozen=True, kw_only=True):
         by: Who, as the bank names its staff.
         outcome: The outcome that holds.
         reason: Why.
+        caller: Name of the API key that sent it; None where keys are not asked for.
     """
 
     format: Literal["countermark/override/1"] = "countermark/override/1"
@@ -186,6 +191,7 @@ class OverrideRecord(Closed, frozen=True, kw_only=True):
     by: str
     outcome: str
     reason: str
+    caller: str | None = None
 
 
 class DispositionRecord(Closed, frozen=True, kw_only=True):
@@ -197,6 +203,7 @@ class DispositionRecord(Closed, frozen=True, kw_only=True):
         by: Who.
         disposition: ``escalated``, ``reported``, ``dismissed`` or the bank's own word.
         note: Text without personal data.
+        caller: Name of the API key that sent it; None where keys are not asked for.
     """
 
     format: Literal["countermark/disposition/1"] = "countermark/disposition/1"
@@ -205,6 +212,7 @@ class DispositionRecord(Closed, frozen=True, kw_only=True):
     by: str
     disposition: str
     note: str = ""
+    caller: str | None = None
 
 
 class EventRecord(Closed, frozen=True, kw_only=True):
@@ -233,7 +241,7 @@ class ImportedDecision(Closed, frozen=True, kw_only=True):
         decision: Its outcome.
         entity: Whom it is about.
         version: Version of the model, as that system names it.
-        p: Its probability or value, if known.
+        p: Its probability, if known.
         reasons: Reason codes, worst first.
         request: Values by field, as far as known.
     """

@@ -47,7 +47,11 @@ class FileInput(Closed, frozen=True, kw_only=True):
 
 
 class FileApproval(Closed, frozen=True, kw_only=True):
-    """A signature behind the release."""
+    """A signature behind the release, as it stood when the release was authorised.
+
+    ``revoked`` is the log position from which its key has been revoked since, or None: an approval at that position or
+    behind it counts no more.
+    """
 
     role: str
     person: str
@@ -55,6 +59,7 @@ class FileApproval(Closed, frozen=True, kw_only=True):
     position: int
     expires: str | None
     conditions: tuple[str, ...]
+    revoked: int | None = None
 
 
 class FileRelease(Closed, frozen=True, kw_only=True):
@@ -65,7 +70,7 @@ class FileRelease(Closed, frozen=True, kw_only=True):
         proposed_by: Who proposed it.
         proposed_at: When.
         approvals: Who approved it.
-        published_by: Principal who published it.
+        published_by: Who published it.
         published_at: When.
         authorised_at: When it was authorised for the environment that it answered in.
         environment: That environment.
@@ -94,10 +99,11 @@ class FileProof(Closed, frozen=True, kw_only=True):
         chain: Chain of the ledger.
         seq: Place on it.
         hash: SHA-256 of the entry.
-        checkpoint: Digest of the newest checkpoint that covers the entry, or None.
+        checkpoint: Digest of the newest checkpoint that covers the entry and that somebody answers for; where there is
+            none, of the newest that covers it; or None.
         checkpoint_at: When it was taken.
-        checkpoint_signed: Whether it carries a signature.
-        included: Whether the entry was proven to be in that checkpoint.
+        checkpoint_signed: Whether somebody answers for it.
+        included: Whether the entry was found in what that checkpoint saw.
         bundle: SHA-256 of the release's bundle.
         scorer: SHA-256 of the scorer.
         policy: SHA-256 of the decision policy.
@@ -105,6 +111,8 @@ class FileProof(Closed, frozen=True, kw_only=True):
         log_position: Last position of the release log that was read.
         log_head: Digest of that entry.
         trust_root: Digest of the genesis that the log was checked against.
+        linked: Whether the entries before and after it name it, and are whole; None in files that do not say.
+        witness: Who answers for the checkpoint, or that nobody does, in words.
     """
 
     chain: str
@@ -121,6 +129,8 @@ class FileProof(Closed, frozen=True, kw_only=True):
     log_position: int
     log_head: str
     trust_root: str
+    linked: bool | None = None
+    witness: str = ""
 
 
 class Later(Closed, frozen=True, kw_only=True):
@@ -184,6 +194,8 @@ class DecisionFile(Closed, frozen=True, kw_only=True):
         p_bits: Probability as recorded, float64 hex.
         margin_bits: Margin as recorded, float64 hex.
         grade: Grade, or None.
+        scale: How the grades were set: ``fixed`` by the bank's master scale, ``quantile`` by equal shares of the
+            calibration sample of this release; empty where the file does not say.
         cutoff: Cut-off of the decision policy, or None.
         reasons: Reasons given, worst first.
         request: Fields of the request.
@@ -228,3 +240,4 @@ class DecisionFile(Closed, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     later: tuple[Later, ...]
     second_opinion: SecondOpinion | None = None
+    scale: str = ""

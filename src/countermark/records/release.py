@@ -12,7 +12,8 @@ from countermark.errors import RegistryError
 from countermark.records.digest import canonical_json
 
 BUNDLE_FORMAT = "countermark/bundle/1"
-_TEXT = re.compile(r"(?P<model>[a-z][a-z0-9_]*)@v(?P<version>(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*))")
+_NUMBER = r"(?:0|[1-9][0-9]{0,8})"
+_TEXT = re.compile(rf"(?P<model>[a-z][a-z0-9_]*)@v(?P<version>{_NUMBER}\.{_NUMBER}\.{_NUMBER})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,5 +107,5 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
                     hint="use a Countermark of the version that made it, or a newer one",
                 )
             return msgspec.convert(raw, cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as broken:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
             raise RegistryError("the bundle's manifest is damaged", got=str(broken)[:200]) from None

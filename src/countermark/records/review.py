@@ -80,6 +80,7 @@ class ReviewModel(Closed, frozen=True, kw_only=True):
         owner: Owner.
         tier: Tier, 1 is the highest.
         authorised: Newest release that may be used.
+        also: Versions of the others that may be used, oldest first.
         live: Version that answers, or None where no routing and no decision says so.
         quiet: Whether nothing needs to be said beyond its line.
         light: Worst light among checks, findings and rollouts.
@@ -94,6 +95,7 @@ class ReviewModel(Closed, frozen=True, kw_only=True):
         log_findings: Open findings of the release log.
         rollouts: Rollouts to be talked about.
         challenge: Champion and challenger.
+        planned: Whether the model has a monitoring plan.
     """
 
     model: str
@@ -115,6 +117,8 @@ class ReviewModel(Closed, frozen=True, kw_only=True):
     log_findings: tuple[LogFinding, ...]
     rollouts: tuple[ReviewRollout, ...]
     challenge: ReviewChallenge | None
+    planned: bool = True
+    also: tuple[str, ...] = ()
 
 
 class ReviewAction(Closed, frozen=True, kw_only=True):

@@ -15,7 +15,9 @@ class ModelRoute(Closed, frozen=True, kw_only=True):
     """How the requests of one model are shared.
 
     Attributes:
-        champion: Version that answers whom the candidate does not.
+        champion: Version that answers whom the candidate does not; None where no release has earned it.
+        fallbacks: Versions that answered everybody before, newest first: while the champion may not be served, the
+            first of these that may stands in. A version that was turned back, or was never ramped, is not among them.
         candidate: Version under rollout, or None.
         share: Share of entities that the candidate answers, 0 to 1.
         shadow: Whether champion and candidate each score in shadow what the other answers.
@@ -24,7 +26,8 @@ class ModelRoute(Closed, frozen=True, kw_only=True):
         stage: Its stage.
     """
 
-    champion: str
+    champion: str | None
+    fallbacks: tuple[str, ...] = ()
     candidate: str | None = None
     share: float = 0.0
     shadow: bool = False

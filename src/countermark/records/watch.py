@@ -7,6 +7,9 @@ from typing import Literal
 from countermark.records.decision import Closed
 from countermark.records.lights import Light
 
+SHIFTS = frozenset({"missing_shift", "decision_shift", "auc_drop"})
+"""Checks whose value is a change: their reference is the level that they changed from, and is worded so."""
+
 
 class Reading(Closed, frozen=True, kw_only=True):
     """One check on one subject.
@@ -18,7 +21,8 @@ class Reading(Closed, frozen=True, kw_only=True):
         value: The statistic; None where it is undefined.
         low: Lower end of its 95 % interval.
         high: Upper end.
-        reference: The same in the reference profile.
+        reference: The same figure in the reference profile; for a shift or a drop (``SHIFTS``) the level that it is
+            measured from. None where the profile does not hold it.
         limit: The limit in words.
         light: The light.
         rule: Which rule decided.

@@ -50,6 +50,7 @@ class GovernanceBody(Body, frozen=True, kw_only=True):
         quorum: Roles that must approve a release, by tier ("1" is the highest).
         amendment_quorum: Persons of the second or third line that an amendment needs.
         conflicts: Pairs of a person with another person or a model that the first must not approve.
+        longest_approval_days: For how long approvals, conditions and waivers may count at most; None sets no limit.
     """
 
     version: int
@@ -57,6 +58,14 @@ class GovernanceBody(Body, frozen=True, kw_only=True):
     quorum: dict[str, tuple[Role, ...]]
     amendment_quorum: int
     conflicts: tuple[tuple[str, str], ...] = ()
+    longest_approval_days: int | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As JSON values; without a limit it is written as it was before there were limits."""
+        made: dict[str, Any] = msgspec.to_builtins(self)
+        if self.longest_approval_days is None:
+            del made["longest_approval_days"]
+        return made
 
 
 class AmendmentApproval(Body, frozen=True, kw_only=True):

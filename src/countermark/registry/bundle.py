@@ -7,7 +7,9 @@ gives the same bytes on any machine. It is addressed by its SHA-256, which the p
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +20,18 @@ from countermark.records.release import BundleManifest, ReleaseRef
 from countermark.registry.events import Entry, parse_lines
 
 MANIFEST = "manifest.json"
-REQUIRED = ("scorer.json", "decision.json", "spec.json", "pack.json", "validation_pack.pdf", "log.jsonl")
-OPTIONAL = ("profile.json",)
-_ORDER = (MANIFEST, *REQUIRED, *OPTIONAL)
+REQUIRED = (
+    "scorer.json",
+    "decision.json",
+    "spec.json",
+    "pack.json",
+    "validation_pack.pdf",
+    "log.jsonl",
+    "profile.json",
+)
+LATER = frozenset({"profile.json"})
+"""Members that the first bundles lacked: such a bundle opens and verifies, and is not served."""
+_ORDER = (MANIFEST, *REQUIRED)
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _HINT = "fetch the bundle again: countermark release export --to DIR"
 
@@ -32,7 +43,7 @@ def build_bundle(
 
     Args:
         ref: The release.
-        members: Content by member name: ``REQUIRED``, and ``OPTIONAL`` where there is one.
+        members: Content by member name: all of ``REQUIRED``.
         results: Digest of what changes scores.
         evidence: Digest of the tests.
         environment: Digest of library and semantics versions.
@@ -44,7 +55,7 @@ def build_bundle(
         RegistryError: If a member is missing or unknown.
     """
     missing = [name for name in REQUIRED if name not in members]
-    unknown = sorted(set(members) - set(REQUIRED) - set(OPTIONAL))
+    unknown = sorted(set(members) - set(REQUIRED))
     if missing or unknown:
         raise RegistryError(
             f"a bundle cannot be made {'without' if missing else 'with'} '{(missing or unknown)[0]}'",
@@ -150,7 +161,7 @@ def _members(data: bytes, file: Path | None) -> dict[str, bytes]:
                 if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
                     raise zipfile.BadZipFile("compressed or encrypted")
                 members[info.filename] = archive.read(info)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError, RuntimeError):
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError, LookupError):
         what = "the bundle is damaged" if damaged is None else f"member '{damaged}' of the bundle is damaged"
         raise RegistryError(what, expected="the file as it was published", hint=_HINT, file=file) from None
     expected = [name for name in _ORDER if name in members]
@@ -167,7 +178,7 @@ def _members(data: bytes, file: Path | None) -> dict[str, bytes]:
 def _verified(members: Mapping[str, bytes], file: Path | None) -> BundleManifest:
     manifest = BundleManifest.from_json(members[MANIFEST])
     listed, held = set(manifest.members), set(members) - {MANIFEST}
-    if listed != held or not set(REQUIRED) <= held:
+    if listed != held or not set(REQUIRED) - LATER <= held:
         raise RegistryError(
             "the bundle's manifest lists other members than the bundle holds",
             expected=", ".join(sorted(listed)),

@@ -21,21 +21,42 @@ BUNDLES = "bundles"
 _HINT = "countermark release export --to DIR"
 
 
+FINAL = "validation_pack.pdf"
+
+
 def require_approved_content(state: RegistryState, ref: ReleaseRef, bundle: Bundle) -> None:
     """Refuse a bundle that holds something else than what was approved under its release's name.
 
+    An approval names its candidate by log position, and with it every digest and file of the proposal. The Final is
+    made after the approvals: it is held to the digest that the publication names, and rendered again by ``verify``.
+
     Raises:
-        RegistryError: Naming what differs.
+        RegistryError: Naming what differs, or what the proposal does not bind.
     """
-    digests, manifest = state.release(ref).proposal.digests, bundle.manifest
-    held = {
+    release = state.release(ref)
+    digests, manifest = release.proposal.digests, bundle.manifest
+    files = {file.name: file.sha256 for file in release.proposal.files}
+    count = bundle.member("log.jsonl").count(b"\n")
+    held: dict[str, tuple[str | None, str]] = {
         "release": (str(ref), str(bundle.ref)),
         "results": (digests["results"], manifest.results),
         "evidence": (digests["evidence"], manifest.evidence),
         "scorer": (digests["scorer"], sha256_hex(bundle.member("scorer.json"))),
         "decision policy": (digests["decision"], sha256_hex(bundle.member("decision.json"))),
+        "spec": (digests.get("spec"), sha256_hex(bundle.member("spec.json"))),
+        "pack": (files.get("pack.json"), sha256_hex(bundle.member("pack.json"))),
+        "log": (sha256_hex(log_lines(state.entries[:count])), sha256_hex(bundle.member("log.jsonl"))),
     }
+    if "profile.json" in bundle.members:
+        held["reference profile"] = (files.get("profile.json"), sha256_hex(bundle.member("profile.json")))
+    if release.publication is not None:
+        held["Final document"] = (release.publication.body.files.get(FINAL), sha256_hex(bundle.member(FINAL)))
     for name, (approved, found) in held.items():
+        if approved is None:
+            raise RegistryError(
+                f"the log binds no {name} of '{ref}', so that nobody signed for the one in its bundle",
+                hint=f"propose it under a new version: countermark release propose {ref.model}",
+            )
         if approved != found:
             raise RegistryError(
                 f"the bundle of '{ref}' holds another {name} than was approved", expected=approved, got=found

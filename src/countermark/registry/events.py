@@ -69,11 +69,15 @@ class Entry:
         try:
             parts = json.loads(line)
             payload, signature = (base64.b64decode(parts[name], validate=True) for name in ("payload", "signature"))
-        except (ValueError, KeyError, TypeError, binascii.Error):
+            made = cls(payload, signature)
+            if made.to_line() != line + b"\n":
+                # Spare bits of base64, another member: the same entry must not have two lines.
+                raise ValueError("not the one form of a line")
+        except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
             raise broken(
                 position, "this line of the log is damaged", "an object with 'payload' and 'signature'"
             ) from None
-        return cls(payload, signature)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +155,12 @@ def read_event(entry: Entry, position: int, previous: str) -> Event:
     """
     try:
         raw = json.loads(entry.payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise broken(position, "the payload is not JSON") from None
     if not isinstance(raw, dict) or raw.get("format") != EVENT_FORMAT:
         raise broken(position, "the payload is of an unknown format", EVENT_FORMAT)
-    if set(raw) != _KEYS or not _well_formed(raw) or canonical_json(raw) != entry.payload:
+    at = _instant(raw)
+    if at is None or not _canonical(raw, entry.payload):
         raise broken(
             position, "the payload is not a canonical event", "the eight fields of an event, in canonical JSON"
         )
@@ -169,7 +174,7 @@ def read_event(entry: Entry, position: int, previous: str) -> Event:
         position=position,
         previous=previous,
         type=raw["type"],
-        at=parse_instant(raw["at"]),
+        at=at,
         principal=raw["principal"],
         body=raw["body"],
         tags=tuple(TagRecord(tag["name"], tag["object"]) for tag in raw["tags"]),
@@ -188,6 +193,24 @@ def _signer(entry: Entry, position: int) -> str:
 @lru_cache(maxsize=16384)
 def _verified(payload: bytes, signature: bytes) -> str:
     return verify(payload, signature, LOG_NAMESPACE)
+
+
+def _instant(raw: Mapping[str, Any]) -> datetime | None:
+    """The instant of a payload whose fields are of their types; None where they are not, or it is no instant."""
+    if set(raw) != _KEYS or not _well_formed(raw):
+        return None
+    try:
+        return parse_instant(raw["at"])
+    except (ValueError, OverflowError):
+        return None
+
+
+def _canonical(raw: Mapping[str, Any], payload: bytes) -> bool:
+    try:
+        return canonical_json(raw) == payload
+    except (ValueError, RecursionError):
+        # NaN, half a surrogate pair, or a nesting that can be read and not written.
+        return False
 
 
 def _well_formed(raw: Mapping[str, Any]) -> bool:

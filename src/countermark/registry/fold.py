@@ -6,9 +6,12 @@ whose author may not do what it says has no effect, and is listed with the reaso
 Validity is judged at log position, never by a date that the signer can set. Three rules follow from that:
 
 - dates never go back along the log;
-- a revocation names a position, and voids what that key signed from there on, whatever it was dated;
-- an entry of a key that has lapsed by now counts only if a later entry of another person, dated before the lapse,
-  shows that it was there in time. Otherwise anybody who finds an old key could write yesterday's approvals today.
+- a revocation names a position, and voids what that key permitted from there on, whatever it was dated;
+- what an entry of a key permits that has lapsed by now counts only if a later entry of another person, dated before
+  the lapse, shows that it was there in time. Otherwise anybody who finds an old key could write yesterday's approvals
+  today.
+
+Neither makes a release more permitted: what only takes something away outlasts its key.
 """
 
 from __future__ import annotations
@@ -20,13 +23,25 @@ from datetime import datetime, timedelta
 from countermark.errors import RegistryError
 from countermark.records.clock import iso
 from countermark.records.digest import sha256_hex
+from countermark.records.release import ReleaseRef
 from countermark.registry.bodies import BODIES, GovernanceBody, read_body
 from countermark.registry.events import Entry, Event, broken, read_chain
-from countermark.registry.progress import Accepted, FutureError, RefusalError, Run, refuse_unless, tagged
-from countermark.registry.rules import RULES, TAGGING
-from countermark.registry.standing import Refused, ReleaseState, Status, blocking_findings
+from countermark.registry.progress import (
+    Accepted,
+    DatedError,
+    FutureError,
+    RefusalError,
+    Revocation,
+    Run,
+    VoidError,
+    refuse_unless,
+    tagged,
+)
+from countermark.registry.rules import CAUTIOUS, OUTLASTING, RULES, TAGGING, outlast
+from countermark.registry.sshsig import parse_public
+from countermark.registry.standing import Lost, Refused, ReleaseState, Status, Unwitnessed, blocking_findings
 from countermark.registry.state import RegistryState
-from countermark.registry.trust import Author, Governance
+from countermark.registry.trust import LINES_OF_CONTROL, Author, Governance
 
 AHEAD = timedelta(minutes=5)
 """How far clocks may disagree: an entry dated further into the future has no effect yet."""
@@ -47,86 +62,137 @@ def fold(entries: Sequence[Entry], trust_root: str, now: datetime) -> RegistrySt
     kept = tuple(entries)
     events = read_chain(kept)
     genesis = _genesis(kept, events, trust_root)
-    void: dict[int, str] = {}
-    revoked: dict[str, int] = {}
+    first, made = _settled(genesis, events, now)
+    return _state(kept, events, first, made, _ahead(genesis, events, made), trust_root)
+
+
+def _settled(genesis: Governance, events: Sequence[Event], now: datetime) -> tuple[Run, Run]:
+    """Apply the log until no revocation and no lapsed key voids anything more.
+
+    Returns:
+        The pass that no entry is void in, and the one that counts.
+    """
+    void: dict[int, RefusalError] = {}
+    revoked: dict[str, Revocation] = {}
+    first: Run | None = None
     while True:
-        made = _run(genesis, events, void, revoked, now)
-        # One at a time, in log order: a revocation may void a later one.
-        fresh = next(((k, n) for k, n in made.revocations if k not in revoked), None)
+        made = _run(Run(genesis, now, events, dict(revoked)), void)
+        first = first or made
+        # One at a time, in log order: a revocation may void a later one. A second one may reach back further.
+        fresh = next((r for r in made.revocations if r.key not in revoked or r.since < revoked[r.key].since), None)
         if fresh is not None:
-            revoked[fresh[0]] = fresh[1]
+            known = revoked.get(fresh.key)
+            revoked[fresh.key] = fresh if known is None else replace(known, since=fresh.since)
+            # What had no effect when the revocation was signed gets none by it.
+            void |= {p: why for p, why in made.reasons.items() if fresh.since <= p < fresh.position}
             continue
-        doubtful = _unwitnessed(made, now)
+        doubtful = [entry.position for entry in _doubtful(made) if _lapse_of(entry, made) <= now]
         if not doubtful:
-            return _state(kept, events, made, revoked, trust_root, now)
-        void.update(dict.fromkeys(doubtful, _UNWITNESSED))
+            return first, made
+        void.update(dict.fromkeys(doubtful, VoidError(_UNWITNESSED)))
 
 
-def _run(
-    genesis: Governance,
-    events: Sequence[Event],
-    void: Mapping[int, str],
-    revoked: Mapping[str, int],
-    now: datetime,
-) -> Run:
+def _run(made: Run, void: Mapping[int, RefusalError]) -> Run:
     """Apply every entry of a log in order.
 
     Args:
-        genesis: The governance of position 0.
-        events: The log, authentic.
+        made: A fresh pass.
         void: Positions without effect, with the reason.
-        revoked: Position from which each key counts for nothing.
-        now: The verifier's present.
     """
-    made = Run(genesis)
-    for event in events:
+    for event in made.events:
+        behind = made.latest is not None and event.at < made.latest
         try:
             if event.position in void:
-                raise RefusalError(void[event.position])
-            author = _author(made, event, revoked, now)
+                raise void[event.position]
+            author = _author(made, event)
             known = made.governance.persons
             if event.position > 0:
                 _apply(made, event, author)
         except RefusalError as refusal:
-            future = isinstance(refusal, FutureError)
-            made.refused.append(Refused(event.position, event.type, event.principal, str(refusal), future))
+            future, dead = isinstance(refusal, FutureError), isinstance(refusal, VoidError)
+            made.refused.append(Refused(event.position, event.type, event.principal, str(refusal), future, dead))
+            if dead:
+                made.latest = _later(made.latest, event.at)
+            if type(refusal) is RefusalError:
+                made.reasons[event.position] = refusal
         else:
-            made.accepted.append(Accepted(event.position, event.at, event.key, author, known))
+            made.reached, made.latest = _later(made.reached, event.at), _later(made.latest, event.at)
+            made.accepted.append(Accepted(event.position, event.at, event.key, author, known, event.type, behind))
     return made
 
 
-def _author(made: Run, event: Event, revoked: Mapping[str, int], now: datetime) -> Author:
+def _later(one: datetime | None, other: datetime) -> datetime:
+    return other if one is None else max(one, other)
+
+
+def _author(made: Run, event: Event) -> Author:
     author = made.governance.author(event.key)
-    own_revocation = event.type == "key_revocation" and event.key in str(event.body.get("public"))
-    if event.position >= revoked.get(event.key, event.position + 1) and not own_revocation:
-        raise RefusalError(f"the key is revoked from position {revoked[event.key]} on")
+    revocation = made.revoked.get(event.key)
+    if revocation is not None and event.position > revocation.position and not _revokes(event, event.key):
+        raise DatedError(f"the key is revoked from position {revocation.since} on")
     if author is None:
         raise RefusalError("the key that signed it belongs to no principal of the governance state")
     if author.principal != event.principal:
         raise RefusalError(f"it says '{event.principal}', but the key that signed it is '{author.principal}'")
-    reached = _reached(made, event)
+    reached = _reached(made, event, author)
     if reached is not None and event.at < reached:
-        raise RefusalError(f"its date goes back: the log was already at {iso(reached)}")
-    if event.at > now + AHEAD:
+        raise DatedError(f"its date goes back: the log was already at {iso(reached)}")
+    if revocation is not None and event.position >= revocation.since and _from_the_future(made, event, revocation):
+        raise DatedError(f"the key is revoked from position {revocation.since} on")
+    if event.at > made.now + AHEAD:
         raise FutureError(f"it is dated in the future: {iso(event.at)}")
     if event.at >= author.expires:
         raise RefusalError(f"the key lapsed at {iso(author.expires)}")
     return author
 
 
-def _reached(made: Run, event: Event) -> datetime | None:
-    """The latest date so far. A revocation is not held up by the entries that it voids, however far they are dated."""
-    key = position = None
-    if event.type == "key_revocation":
-        key, position = event.body.get("public"), event.body.get("position")
-    return next(
-        (
-            entry.at
-            for entry in reversed(made.accepted)
-            if not (entry.key in str(key) and isinstance(position, int) and entry.position >= position)
-        ),
-        None,
-    )
+def _reached(made: Run, event: Event, author: Author) -> datetime | None:
+    """The latest date so far. A revocation is not held up by the entries that it voids, however far they are dated.
+
+    That holds for a key that is good today, or if others of the second or third line signed the log later and before it
+    lapsed. Otherwise anybody who finds an old key could turn the log's clock back with it.
+    """
+    if event.type != "key_revocation" or not (
+        author.expires > made.now or _seconded(made, event.position, author.identity, author.expires)
+    ):
+        return made.reached
+    since = event.body.get("position")
+    if not isinstance(since, int):
+        return made.reached
+    return max((e.at for e in made.accepted if e.position < since or not _revokes(event, e.key)), default=None)
+
+
+def _seconded(made: Run, after: int, person: str, before: datetime) -> bool:
+    """Whether others of the second or third line signed behind a position, dated before an instant.
+
+    One whose key is good today is enough, or two others: one found key speaks for nobody.
+    """
+    others: set[str] = set()
+    for later in made.events[after + 1 :]:
+        other, gone = made.governance.author(later.key), made.revoked.get(later.key)
+        if other is None or other.principal != later.principal or (gone and later.position >= gone.since):
+            continue
+        if later.at < min(before, other.expires) and other.identity != person and other.roles & LINES_OF_CONTROL:
+            others.add(other.identity)
+            if other.expires > made.now or len(others) > 1:
+                return True
+    return False
+
+
+def _from_the_future(made: Run, event: Event, revocation: Revocation) -> bool:
+    """Whether an entry of a revoked key was dated ahead: today's date or other people's later entries show it."""
+    ahead = event.at > made.now + AHEAD or _seconded(made, revocation.position, revocation.by, event.at)
+    return event.position < revocation.position and ahead
+
+
+def _revokes(event: Event, key: str) -> bool:
+    """Whether an entry revokes this very key; a comment behind another key names nobody."""
+    if event.type != "key_revocation":
+        return False
+    try:
+        return parse_public(str(event.body.get("public")))[0] == key
+    except RegistryError:
+        return False
 
 
 def _apply(made: Run, event: Event, author: Author) -> None:
@@ -135,6 +201,9 @@ def _apply(made: Run, event: Event, author: Author) -> None:
         if event.type not in TAGGING:
             # Otherwise a witness could carry the tag of a release that nobody approved.
             tagged(event)
+        revocation = made.revoked.get(event.key)
+        if revocation is not None and event.position >= revocation.since and event.type not in OUTLASTING:
+            outlast(made, event, author, revocation)
         rule = RULES.get(event.type)
         if rule is None:
             refuse_unless(event.type == "witness", f"a log has one '{event.type}', at its start")
@@ -171,13 +240,17 @@ def _genesis(entries: Sequence[Entry], events: Sequence[Event], trust_root: str)
     return state
 
 
-def _unwitnessed(made: Run, now: datetime) -> list[int]:
-    """Accepted entries of lapsed keys that nobody else's entry vouches for in time."""
-    return [
-        entry.position
-        for entry in made.accepted
-        if entry.position > 0 and _lapse_of(entry, made) <= now and not _witnessed(entry, made)
-    ]
+def _doubtful(made: Run) -> list[Accepted]:
+    """Entries that permit something and that nobody else's entry vouches for before their key lapses."""
+    found = []
+    for place, entry in enumerate(made.accepted):
+        lapse = _lapse_of(entry, made)
+        if entry.position == 0 or entry.type in CAUTIOUS or lapse.year == 9999:
+            continue
+        after = (made.accepted[k] for k in range(place + 1, len(made.accepted)))
+        if not any(later.at < lapse and _vouches(later, entry, made) for later in after):
+            found.append(entry)
+    return found
 
 
 def _lapse_of(entry: Accepted, made: Run) -> datetime:
@@ -186,46 +259,100 @@ def _lapse_of(entry: Accepted, made: Run) -> datetime:
     return entry.author.expires if author is None else max(author.expires, entry.author.expires)
 
 
-def _witnessed(entry: Accepted, made: Run) -> bool:
-    lapse = _lapse_of(entry, made)
-    return any(
-        later.position > entry.position
-        and later.person != entry.person
-        and later.person in entry.known
-        and later.at < lapse
-        for later in made.accepted
-    )
+def _vouches(later: Accepted, entry: Accepted, made: Run) -> bool:
+    if later.person == entry.person or later.person not in entry.known:
+        return False
+    gone = made.revoked.get(later.key)
+    if gone is not None and later.position >= gone.since:
+        return False
+    # Behind a date that the log had reached, nobody vouches for anything: a revocation turned its clock back.
+    return not (entry.behind or later.behind)
+
+
+def _ahead(genesis: Governance, events: Sequence[Event], made: Run) -> list[Run]:
+    """The log as it will count when keys lapse that nobody vouches for until then, soonest first."""
+    ends = {_lapse_of(entry, made) for entry in _doubtful(made)}
+    return [_settled(genesis, events, end)[1] for end in sorted(ends) if made.now < end]
 
 
 def _state(
     entries: tuple[Entry, ...],
     events: tuple[Event, ...],
+    first: Run,
     made: Run,
-    revoked: dict[str, int],
+    ahead: Sequence[Run],
     trust_root: str,
-    now: datetime,
 ) -> RegistryState:
     granted = {body.release for body, _ in made.granted if body.environment == "prod"}
     releases = {
-        ref: replace(state, status=_status(made, state, now, granted))
+        ref: replace(state, status=_status(made, state, made.now, granted))
         for ref, state in sorted(made.releases.items(), key=lambda item: item[0].order)
     }
+    numbers = {**dict.fromkeys(first.sequences, 0), **made.sequences}
     return RegistryState(
         trust_root=trust_root,
-        now=now,
+        now=made.now,
         governance=made.governance,
         releases=releases,
         findings=dict(made.findings),
         reviews=tuple(made.reviews),
         amendments=tuple(made.amendments.values()),
-        revoked=dict(revoked),
+        revoked={key: revocation.since for key, revocation in made.revoked.items()},
         refused=tuple(made.refused),
         granted=tuple(made.granted),
-        sequences=dict(made.sequences),
+        # A void authorisation used its number too: its tag is there.
+        sequences={model: max(number, first.sequences.get(model, 0)) for model, number in numbers.items()},
+        lost=_lost(events, first, made),
+        unwitnessed=_unwitnessed(events, made, ahead),
+        ends=_ends(made, ahead),
         entries=entries,
         events=events,
         refold=fold,
     )
+
+
+def _grants(made: Run) -> list[tuple[str, str]]:
+    return [(body.release, body.environment) for body, _ in made.granted]
+
+
+def _lost(events: Sequence[Event], first: Run, made: Run) -> tuple[Lost, ...]:
+    """Releases that were authorised until an entry behind them became void."""
+    before, now = {refused.position for refused in first.refused}, _grants(made)
+    fresh = [refused for refused in made.refused if refused.position not in before]
+    found = []
+    for release, environment in dict.fromkeys(_grants(first)):
+        if (release, environment) in now:
+            continue
+        own = [refused for refused in fresh if events[refused.position].body.get("release") == release]
+        cause = next((r for r in (*own, *fresh) if r.void), next(iter((*own, *fresh)), None))
+        if cause is not None:
+            told = f"{cause.type} at log position {cause.position} by {cause.principal}: {cause.reason}"
+            found.append(Lost(ReleaseRef.parse(release), environment, told))
+    return tuple(found)
+
+
+def _unwitnessed(events: Sequence[Event], made: Run, ahead: Sequence[Run]) -> tuple[Unwitnessed, ...]:
+    """Entries that will be void when their keys lapse, soonest first, each once."""
+    persons = {entry.position: entry.author.person for entry in made.accepted}
+    found: dict[int, Unwitnessed] = {}
+    for run in ahead:
+        for refused in run.refused:
+            place = refused.position
+            if refused.void and place in persons and place not in found:
+                release = events[place].body.get("release")
+                named = None if release is None else str(release)
+                found[place] = Unwitnessed(place, refused.type, refused.principal, persons[place], named, run.now)
+    return tuple(found.values())
+
+
+def _ends(made: Run, ahead: Sequence[Run]) -> dict[tuple[str, str], datetime]:
+    """When authorisations end because an entry behind them will be void."""
+    found: dict[tuple[str, str], datetime] = {}
+    for run in ahead:
+        for grant in _grants(made):
+            if grant not in _grants(run):
+                found.setdefault(grant, run.now)
+    return found
 
 
 def _status(made: Run, state: ReleaseState, now: datetime, granted: set[str]) -> Status:

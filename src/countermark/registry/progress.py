@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -21,6 +22,9 @@ class Accepted:
     key: str
     author: Author
     known: frozenset[str]
+    type: str = ""
+    behind: bool = False
+    """Dated before an entry that stands earlier in the log: a revocation had turned its clock back."""
 
     @property
     def person(self) -> str:
@@ -28,16 +32,42 @@ class Accepted:
         return self.author.identity
 
 
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A key that was revoked.
+
+    Attributes:
+        key: The public key.
+        since: Log position from which it is not believed.
+        position: Log position of the revocation itself.
+        by: Identity of the person who revoked it.
+    """
+
+    key: str
+    since: int
+    position: int
+    by: str
+
+
 @dataclass(slots=True)
 class Run:
     """One pass over the log; grows entry by entry and is thrown away if a later rule voids an entry."""
 
     governance: Governance
+    now: datetime
+    events: Sequence[Event] = ()
+    revoked: Mapping[str, Revocation] = field(default_factory=dict)
+    reached: datetime | None = None
+    """The latest date of the entries that took effect."""
+    latest: datetime | None = None
+    """The latest date so far, void entries included."""
+    reasons: dict[int, RefusalError] = field(default_factory=dict)
+    """What the rules refuse, whatever dates and revocations say."""
     releases: dict[ReleaseRef, ReleaseState] = field(default_factory=dict)
     findings: dict[str, FindingState] = field(default_factory=dict)
     reviews: list[tuple[Event, ReviewSigned]] = field(default_factory=list)
     amendments: dict[int, PendingAmendment] = field(default_factory=dict)
-    revocations: list[tuple[str, int]] = field(default_factory=list)
+    revocations: list[Revocation] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     granted: list[tuple[AuthorisationBody, Event]] = field(default_factory=list)
     sequences: dict[str, int] = field(default_factory=dict)
@@ -46,6 +76,14 @@ class Run:
 
 class RefusalError(Exception):
     """An authentic entry may not do what it says. Caught by the fold, never seen outside."""
+
+
+class DatedError(RefusalError):
+    """An entry that stands at the wrong place in time."""
+
+
+class VoidError(RefusalError):
+    """An entry that had an effect until its key was revoked or lapsed."""
 
 
 class FutureError(RefusalError):

@@ -23,7 +23,7 @@ from countermark.registry.signing import Signer
 from countermark.registry.sshsig import LOG_NAMESPACE
 from countermark.registry.state import RegistryState
 from countermark.registry.tags import TagDraft, tag_object
-from countermark.registry.trust import check_governance
+from countermark.registry.trust import check_governance, check_names
 
 LOG_REF = "refs/countermark/log"
 _REMOTE_REF = "refs/countermark/remote/log"
@@ -134,6 +134,7 @@ class LogRepository:
         if self.git.resolve(LOG_REF) is not None or self.git.resolve(_REMOTE_REF) is not None:
             raise RegistryError("this repository has a log already", hint="countermark governance show")
         check_governance(body)
+        check_names(body)
         principal = next((p.principal for p in body.principals for k in p.keys if _same_key(k.public, signer)), None)
         if principal is None:
             raise RegistryError(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
+
+import msgspec
 
 from countermark.records.digest import digest_of
 from countermark.records.release import ReleaseRef
@@ -28,11 +30,14 @@ from countermark.registry.bodies import (
     ReviewSigned,
     WaiverBody,
     WithdrawalBody,
+    read_body,
 )
 from countermark.registry.events import Event
 from countermark.registry.progress import (
     RefusalError,
+    Revocation,
     Run,
+    VoidError,
     current_candidate,
     known_release,
     need_role,
@@ -47,10 +52,19 @@ from countermark.registry.standing import (
     PendingAmendment,
     Publication,
     ReleaseState,
+    Status,
     Waiver,
     blocking_findings,
 )
-from countermark.registry.trust import LINES_OF_CONTROL, Author, Governance, lapse, same_person
+from countermark.registry.trust import (
+    LINES_OF_CONTROL,
+    Author,
+    Governance,
+    check_names,
+    lapse,
+    names_in,
+    same_person,
+)
 
 # governance -----------------------------------------------------------------------------------------------------------
 
@@ -61,10 +75,15 @@ def _amendment(made: Run, event: Event, author: Author, body: GovernanceBody) ->
         body.version == made.governance.body.version + 1,
         f"it amends version {body.version - 1}, but version {made.governance.body.version} is in force",
     )
+    check_names(body, (p.person for p in made.governance.body.principals))
     Governance.of(body, event.position)
     made.amendments[event.position] = PendingAmendment(
-        event.position, event.at, event.principal, body, digest_of(dict(event.body)), frozenset({author.identity})
+        event.position, event.at, event.principal, body, digest_of(dict(event.body)), (_consent(event, author),)
     )
+
+
+def _consent(event: Event, author: Author) -> tuple[str, str, int]:
+    return author.identity, event.key, event.position
 
 
 def _amendment_approval(made: Run, event: Event, author: Author, body: AmendmentApproval) -> None:
@@ -73,9 +92,9 @@ def _amendment_approval(made: Run, event: Event, author: Author, body: Amendment
     if pending is None:
         raise RefusalError(f"no amendment waits at position {body.amendment}")
     refuse_unless(body.digest == pending.digest, "it approves another text than the amendment's")
-    persons = pending.persons | {author.identity}
-    made.amendments[body.amendment] = replace(pending, persons=persons)
-    if len(persons) >= made.governance.body.amendment_quorum:
+    pending = replace(pending, consents=(*pending.consents, _consent(event, author)))
+    made.amendments[body.amendment] = pending
+    if len(pending.persons) >= made.governance.body.amendment_quorum:
         made.governance = Governance.of(pending.body, event.position)
         # Whatever else was on its way amends a version that is gone.
         made.amendments.clear()
@@ -87,7 +106,13 @@ def _key_revocation(made: Run, event: Event, author: Author, body: KeyRevocation
     if owner is None or owner.identity != author.identity:
         need_role(author, "risk", "auditor")
     refuse_unless(0 < body.position <= event.position, f"position {body.position} is not in the log before it")
-    made.revocations.append((public, body.position))
+    made.revocations.append(Revocation(public, body.position, event.position, author.identity))
+    for position, pending in list(made.amendments.items()):
+        kept = tuple(c for c in pending.consents if not (c[1] == public and c[2] >= body.position))
+        if kept:
+            made.amendments[position] = replace(pending, consents=kept)
+        else:
+            del made.amendments[position]
 
 
 # candidates -----------------------------------------------------------------------------------------------------------
@@ -114,6 +139,7 @@ def _proposal(made: Run, event: Event, author: Author, body: ProposalBody) -> No
     before = made.releases.get(ref)
     if before is not None:
         refuse_unless(before.publication is None, f"'{ref}' is published already; propose the next version")
+        refuse_unless(before.status != "archived", f"'{ref}' is archived; propose the next version")
     refuse_unless(bool(made.governance.roles_for(body.tier)), f"tier {body.tier} has no quorum")
     refuse_unless(_COMMIT.fullmatch(body.commit) is not None, "it names no commit")
     for file in body.files:
@@ -122,6 +148,7 @@ def _proposal(made: Run, event: Event, author: Author, body: ProposalBody) -> No
         refuse_unless(plain and digests, f"'{file.path[:60]}' is no file of a bank with its digests")
     names = [file.name for file in body.files]
     refuse_unless(len(set(names)) == len(names), "two of its files have one name")
+    refuse_unless(any(map(str.strip, body.developers)), "it names nobody who built it, so that four eyes mean nothing")
     missing = [name for name in BOUND if not body.digests.get(name)]
     refuse_unless(not missing, f"it does not bind the digest of {', '.join(missing)}")
     tagged(event, candidate_tag(ref, event.position))
@@ -132,7 +159,8 @@ def barred(governance: Governance, state: ReleaseState, person: str) -> str | No
     """Why this person must not judge this candidate, or None: four eyes, counted by person."""
     if same_person(person, state.proposer_person):
         return f"'{person}' proposed it; four eyes need another person"
-    built = (*state.proposal.developers, *(governance.person_of(name) for name in state.proposal.developers))
+    stated = [name for text in state.proposal.developers for name in names_in(text)]
+    built = (*stated, *(governance.person_of(name) for name in stated))
     if any(same_person(person, name) for name in built):
         return f"'{person}' is named among its developers; four eyes need another person"
     rival = governance.in_conflict(person, (state.ref.model, state.proposer_person, *built))
@@ -155,9 +183,11 @@ def _not_barred(made: Run, author: Author, state: ReleaseState) -> None:
 def _approval(made: Run, event: Event, author: Author, body: ApprovalBody) -> None:
     state = current_candidate(made, body.release, body.candidate)
     _judge(made, author, state, body.role)
-    differing = [name for name in BOUND if body.digests.get(name) != state.proposal.digests[name]]
+    stated = dict.fromkeys((*BOUND, *body.digests))
+    differing = [name for name in stated if body.digests.get(name) != state.proposal.digests.get(name)]
     refuse_unless(not differing, f"it approves another {' and '.join(differing)} digest than the candidate's")
     refuse_unless(event.at < lapse(body.expires), "it had lapsed when it was given")
+    _not_too_long(made, event, body.expires, *(condition.expires for condition in body.conditions))
     for condition in body.conditions:
         refuse_unless(
             bool(condition.owner.strip()) and bool(condition.text.strip()), "a condition has no owner or text"
@@ -170,6 +200,21 @@ def _approval(made: Run, event: Event, author: Author, body: ApprovalBody) -> No
     tagged(event, approval_tag(state.ref, body.role, event.principal, event.position))
     approval = Approval(event.position, event.at, event.principal, author.person, body)
     made.releases[state.ref] = replace(state, approvals=(*state.approvals, approval))
+
+
+def _not_too_long(made: Run, event: Event, *ends: str | None) -> None:
+    """Nobody signs for longer than the governance in force allows; a signature without an end never ends."""
+    days = made.governance.body.longest_approval_days
+    if days is None:
+        return
+    # The last day counts to its end.
+    last = event.at + timedelta(days=days + 1)
+    for text in ends:
+        told = "has no end" if text is None else f"counts until {text}"
+        refuse_unless(
+            lapse(text) <= last,
+            f"it {told}; the governance allows {days} days, until {event.at + timedelta(days):%Y-%m-%d}",
+        )
 
 
 def _gates_hold(made: Run, state: ReleaseState, at: datetime, extra: Sequence[Condition] = ()) -> None:
@@ -217,6 +262,7 @@ def _finding(made: Run, id_: str) -> FindingState:
 def _finding_closed(made: Run, event: Event, author: Author, body: FindingClosed) -> None:
     finding = _finding(made, body.finding)
     need_role(author, *sorted(LINES_OF_CONTROL))
+    refuse_unless(bool(body.text.strip()), "it does not say what settles the finding")
     for state in made.releases.values():
         if state.ref.model == finding.body.model and finding.body.release in (None, str(state.ref)):
             _not_barred(made, author, state)
@@ -230,6 +276,7 @@ def _waiver(made: Run, event: Event, author: Author, body: WaiverBody) -> None:
     refuse_unless((body.test is None) != (body.finding is None), "it waives not exactly one test or finding")
     refuse_unless(bool(body.owner.strip()) and bool(body.reason.strip()), "a waiver needs an owner and a reason")
     refuse_unless(event.at < lapse(body.expires), "it had lapsed when it was given")
+    _not_too_long(made, event, body.expires)
     if body.test is not None:
         gates = ", ".join(gate.test for gate in state.proposal.gates)
         refuse_unless(
@@ -285,6 +332,7 @@ def _authorisation(made: Run, event: Event, author: Author, body: AuthorisationB
     tagged(event, assignment_tag(state.ref, body.environment, body.sequence))
     _next_sequence(made, state.ref, body.sequence)
     made.granted.append((body, event))
+    made.releases[state.ref] = replace(state, taken_out=state.taken_out - {body.environment})
 
 
 def _is_granted(made: Run, release: str, environment: str) -> bool:
@@ -314,6 +362,7 @@ def _deauthorisation(made: Run, event: Event, author: Author, body: Deauthorisat
     tagged(event, assignment_tag(state.ref, body.environment, body.sequence, leave=True))
     _next_sequence(made, state.ref, body.sequence)
     _ungrant(made, body.release, body.environment)
+    made.releases[state.ref] = replace(state, taken_out=state.taken_out | {body.environment})
 
 
 def _retirement(made: Run, event: Event, author: Author, body: RetirementBody) -> None:
@@ -341,8 +390,41 @@ def _equivalence(made: Run, event: Event, author: Author, body: EquivalenceBody)
 
 
 def _review(made: Run, event: Event, author: Author, body: ReviewSigned) -> None:
-    del author
+    need_role(author, "owner", *sorted(LINES_OF_CONTROL))
     made.reviews.append((event, body))
+
+
+# entries of keys that were revoked later ------------------------------------------------------------------------------
+
+CAUTIOUS = frozenset({"rejection", "withdrawal", "finding_opened", "deauthorisation", "retirement", "key_revocation"})
+"""Types of entries that only ever take something away: they outlast their key, or else its end would permit more."""
+OUTLASTING = CAUTIOUS | {"amendment", "amendment_approval"}
+"""Types that outlast a revocation that reaches back: an amendment ends by another amendment."""
+
+
+def outlast(made: Run, event: Event, author: Author, revocation: Revocation) -> None:
+    """Apply an entry that stands before the revocation of its key, which reaches back to it.
+
+    Whatever permits something is void. What only takes something away stays, and so does what it took: a proposal
+    still ends the candidate before it, and a version that was published so is not published again.
+    """
+    reason = f"the key is revoked from position {revocation.since} on"
+    if event.type == "review_signed":
+        signed = read_body(event.body, ReviewSigned)
+        # What it asks for stays asked; what it says is done is not believed.
+        _review(made, event, author, msgspec.structs.replace(signed, done=()))
+    elif event.type == "proposal":
+        _proposal(made, event, author, read_body(event.body, ProposalBody))
+        _close(made, event, "dev", f"proposed at position {event.position}, and {reason}")
+    elif event.type == "publication":
+        _publication(made, event, author, read_body(event.body, PublicationBody))
+        _close(made, event, "archived", f"published at position {event.position}, and {reason}")
+    raise VoidError(reason)
+
+
+def _close(made: Run, event: Event, status: Status, why: str) -> None:
+    ref = ReleaseRef.parse(str(event.body["release"]))
+    made.releases[ref] = replace(made.releases[ref], status=status, closing=why, publication=None)
 
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")

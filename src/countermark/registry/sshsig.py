@@ -20,9 +20,14 @@ LOG_NAMESPACE = "countermark"
 """Namespace of signatures over log entries: a signature made for git or for mail is not one."""
 TAG_NAMESPACE = "git"
 """Namespace that ``git verify-tag`` asks for."""
+CHECKPOINT_NAMESPACE = "countermark-checkpoint"
+"""Namespace of signatures over checkpoints of a ledger."""
+ROLLOUT_NAMESPACE = "countermark-rollout"
+"""Namespace of signatures over orders to start, stop or reconcile a rollout."""
 KEY_TYPE = "ssh-ed25519"
 _MAGIC = b"SSHSIG"
 _BEGIN, _END = b"-----BEGIN SSH SIGNATURE-----", b"-----END SSH SIGNATURE-----"
+_BREAKS = b"\r\n"
 _HASHES = {b"sha512": hashlib.sha512, b"sha256": hashlib.sha256}
 
 
@@ -118,11 +123,14 @@ def decode(armoured: bytes) -> Signature:
     Raises:
         RegistryError: If it is damaged, of another version, or made with another type of key.
     """
-    lines = armoured.strip().split(b"\n")
-    if len(lines) < 3 or lines[0].strip() != _BEGIN or lines[-1].strip() != _END:
+    lines = armoured.strip(_BREAKS).split(b"\n")
+    if len(lines) < 3 or lines[0].strip(_BREAKS) != _BEGIN or lines[-1].strip(_BREAKS) != _END:
         raise _damaged("no armour" if armoured.strip() else "no signature at all")
     try:
-        blob = base64.b64decode(b"".join(line.strip() for line in lines[1:-1]), validate=True)
+        joined = b"".join(line.strip(_BREAKS) for line in lines[1:-1])
+        blob = base64.b64decode(joined, validate=True)
+        if base64.b64encode(blob) != joined:
+            raise ValueError("spare bits that say something")
     except (binascii.Error, ValueError):
         raise _damaged("armour that is not base64") from None
     reader = _Reader(blob, "the signature")

@@ -26,13 +26,16 @@ from countermark.registry.trust import identity_of, lapse
 Status: TypeAlias = Literal["dev", "candidate", "approved", "published", "prod", "archived"]
 BOUND = ("results", "evidence", "scorer", "decision")
 """Digests of a candidate that an approval names; one that differs is an approval of something else."""
+APPROVED = (*BOUND, "spec", "profile")
+"""What an approval names where the proposal states it. Approvals of before named the first four alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
     """An authentic entry without effect, and why.
 
-    ``future`` marks one that its date alone keeps from having an effect.
+    ``future`` marks one that its date alone keeps from having an effect; ``void`` one that had an effect once, until
+    its key was revoked or lapsed.
     """
 
     position: int
@@ -40,6 +43,43 @@ class Refused:
     principal: str
     reason: str
     future: bool = False
+    void: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unwitnessed:
+    """An entry that counts until its key lapses, unless somebody else signs the log before.
+
+    Attributes:
+        position: Log position.
+        type: Type of the entry.
+        principal: Who signed.
+        person: The human being.
+        release: The release that it is about; None where it is about more than one.
+        lapses: When the key lapses.
+    """
+
+    position: int
+    type: str
+    principal: str
+    person: str
+    release: str | None
+    lapses: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A release that was authorised, and is not any more because an entry behind it is void.
+
+    Attributes:
+        ref: The release.
+        environment: Where it was authorised.
+        reason: Which entry counts no more, and why.
+    """
+
+    ref: ReleaseRef
+    environment: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +214,7 @@ class ReleaseState:
         closing: Why it was rejected, withdrawn or retired; None otherwise.
         publication: The publication, or None.
         equivalences: Rebuilds in other environments that gave the same digests.
+        taken_out: Environments that somebody has taken it out of, and that nobody has given it again.
     """
 
     ref: ReleaseRef
@@ -188,6 +229,7 @@ class ReleaseState:
     closing: str | None = None
     publication: Publication | None = None
     equivalences: tuple[tuple[int, EquivalenceBody], ...] = ()
+    taken_out: frozenset[str] = frozenset()
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -236,6 +278,19 @@ class ReleaseState:
             ends += [lapse(c.expires) for c in self.proposal.controls if gate.test in c.tests]
         return max((end for end in ends if now < end), default=None)
 
+    def hang_on(self, tests: Sequence[str], ends: datetime, now: datetime, *, hard: bool = False) -> tuple[str, ...]:
+        """Of the tests that a cover names, the gating ones that nothing covers for longer than it.
+
+        Args:
+            tests: Tests that the cover names.
+            ends: When it ends, or ended.
+            now: The instant.
+            hard: Whether it covers tests that no control can condition.
+        """
+        named = [gate for gate in self.proposal.gates if gate.test in tests and (hard or not gate.hard)]
+        covers = [(gate.test, self.cover_of(gate, now)) for gate in named]
+        return tuple(test for test, until in covers if until is None or until <= ends)
+
     def uncovered(self, now: datetime, extra: Sequence[Condition] = ()) -> tuple[Gate, ...]:
         """Gating tests that Failed or were Not evaluated and that nothing covers."""
         return tuple(gate for gate in self.proposal.gates if self.cover_of(gate, now, extra) is None)
@@ -251,14 +306,22 @@ class ReleaseState:
 
 @dataclass(frozen=True, slots=True)
 class PendingAmendment:
-    """An amendment on its way to a quorum."""
+    """An amendment on its way to a quorum.
+
+    ``consents`` are log positions by key of those who signed it, with the identity of the person.
+    """
 
     position: int
     at: datetime
     principal: str
     body: GovernanceBody
     digest: str
-    persons: frozenset[str]
+    consents: tuple[tuple[str, str, int], ...]
+
+    @property
+    def persons(self) -> frozenset[str]:
+        """Identities of those who signed it."""
+        return frozenset(identity for identity, _, _ in self.consents)
 
 
 def blocking_findings(

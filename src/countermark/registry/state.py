@@ -14,9 +14,11 @@ from countermark.registry.inbox import Task, tasks
 from countermark.registry.standing import (
     Authorisation,
     FindingState,
+    Lost,
     PendingAmendment,
     Refused,
     ReleaseState,
+    Unwitnessed,
     blocking_findings,
 )
 from countermark.registry.trust import Governance
@@ -38,6 +40,9 @@ class RegistryState:
         refused: Authentic entries without effect.
         granted: Authorisations in force, oldest first, lapsed ones included.
         sequences: Last tag number used, by model.
+        lost: Releases that were authorised until an entry behind them became void.
+        unwitnessed: Entries that will be void when their keys lapse, unless somebody else signs the log before.
+        ends: When authorisations end for that reason, by release and environment.
         entries: The log.
         events: The log, read.
         refold: The fold, to look at a prefix of the log.
@@ -54,6 +59,9 @@ class RegistryState:
     refused: tuple[Refused, ...]
     granted: tuple[tuple[AuthorisationBody, Event], ...]
     sequences: Mapping[str, int]
+    lost: tuple[Lost, ...]
+    unwitnessed: tuple[Unwitnessed, ...]
+    ends: Mapping[tuple[str, str], datetime]
     entries: tuple[Entry, ...] = field(repr=False)
     events: tuple[Event, ...] = field(repr=False)
     refold: Callable[[Sequence[Entry], str, datetime], RegistryState] = field(repr=False)
@@ -117,6 +125,7 @@ class RegistryState:
             publication, until = self.releases[ref].publication, self.standing_until(ref)
             if publication is None or until is None:
                 continue
+            until = min(until, self.ends.get((body.release, environment), until))
             tag = event.tags[0].object
             found.append(
                 Authorisation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,7 +64,8 @@ def check_tags(git: Git, state: RegistryState, only: ReleaseRef | None = None) -
 
     Every tag that an effective entry recorded must be there, be that very object, be signed by the key that signed the
     entry, and mark the commit that was proposed. A tag in the registry's grammar that no such entry recorded is
-    reported too: what its header says about who made it proves nothing.
+    reported too: what its header says about who made it proves nothing. A tag of an entry that a revocation has voided
+    is no problem, as nobody did anything wrong in keeping it: ``ended_tags`` lists those.
     """
     refs = _tag_refs(git)
     refused = {entry.position for entry in state.refused}
@@ -84,13 +85,58 @@ def check_tags(git: Git, state: RegistryState, only: ReleaseRef | None = None) -
         problem = _wrong(name, contents[name], event, state)
         if problem is not None:
             problems.append(TagProblem(name, problem))
-    strangers = [n for n in refs if n not in recorded and _GRAMMAR.fullmatch(n)]
-    problems += [
-        TagProblem(name, "no entry of the log made this tag")
-        for name in strangers
-        if only is None or _is_about(name, only)
-    ]
+    problems += [TagProblem(name, what) for name, what, ended in _strangers(refs, recorded, state, only) if not ended]
     return tuple(problems)
+
+
+def ended_tags(git: Git, state: RegistryState, only: ReleaseRef | None = None) -> tuple[TagProblem, ...]:
+    """Tags of entries that had an effect until a key was revoked. They prove nothing any more, and may be deleted."""
+    refused = {entry.position for entry in state.refused}
+    recorded = {tag.name for event in state.events if event.position not in refused for tag in event.tags}
+    found = _strangers(_tag_refs(git), recorded, state, only)
+    return tuple(TagProblem(name, what) for name, what, ended in found if ended)
+
+
+def _strangers(
+    refs: Mapping[str, str], recorded: Container[str], state: RegistryState, only: ReleaseRef | None
+) -> list[tuple[str, str, bool]]:
+    """Tags in the registry's grammar that no effective entry made: name, what is wrong, whether a revocation did it."""
+    reasons = {refused.position: refused.reason for refused in state.refused}
+    made = {(t.name, t.object): e.position for e in state.events if e.position in reasons for t in e.tags}
+    ends: dict[int, int] | None = None
+    found = []
+    for name, object_ in refs.items():
+        if name in recorded or not _GRAMMAR.fullmatch(name) or not (only is None or _is_about(name, only)):
+            continue
+        position = made.get((name, object_))
+        if position is None:
+            found.append((name, "no entry of the log made this tag", False))
+            continue
+        ends = _revoked_entries(state) if ends is None else ends
+        told = f"its entry at log position {position} has no effect"
+        if position in ends:
+            found.append((name, f"{told} since the revocation at position {ends[position]}", True))
+        else:
+            found.append((name, f"{told}: {reasons[position]}", False))
+    return found
+
+
+def _revoked_entries(state: RegistryState) -> dict[int, int]:
+    """Entries that had an effect until a revocation, and the log position of that revocation.
+
+    Each revocation is judged at its own date: what had lapsed or was refused before it was not ended by it.
+    """
+    refused = {entry.position for entry in state.refused}
+    found: dict[int, int] = {}
+
+    def voided(count: int, at: datetime) -> set[int]:
+        return {entry.position for entry in state.refold(state.entries[:count], state.trust_root, at).refused}
+
+    for event in state.events:
+        if event.type == "key_revocation" and event.position not in refused:
+            ended = voided(event.position + 1, event.at) - voided(event.position, event.at)
+            found |= {position: event.position for position in ended & refused if position not in found}
+    return found
 
 
 def _tag_refs(git: Git) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,10 @@ LINES_OF_CONTROL: frozenset[str] = frozenset({"validator", "risk", "auditor"})
 """Second and third line: only their persons can change who is trusted."""
 _PRINCIPAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+@-]*(\.[A-Za-z0-9_+@-]+)*")
 _NEVER = datetime.max.replace(tzinfo=UTC)
+_ALIKE = str.maketrans("аеорсухіјѕһԁԛԝвкмнтοαρυνικβεζητχμ", "aeopcyxijshdqwbkmhtoapyvikbezhtxm")
+"""Small letters of other scripts that look like Latin ones: a name of lookalikes is the name that it looks like."""
+_ONE_SCRIPT = (frozenset({"CJK", "HIRAGANA", "KATAKANA"}), frozenset({"CJK", "HANGUL"}), frozenset({"CJK", "BOPOMOFO"}))
+"""Scripts that are written together in one name."""
 
 
 def lapse(text: str | None) -> datetime:
@@ -31,9 +36,9 @@ def lapse(text: str | None) -> datetime:
         return _NEVER
     try:
         instant = parse_instant(text)
-    except ValueError:
+        return instant + timedelta(days=1) if len(text) == 10 else instant
+    except (ValueError, OverflowError):
         raise RegistryError("this is no expiry", expected="a date such as 2027-05-22", got=f"'{text[:40]}'") from None
-    return instant + timedelta(days=1) if len(text) == 10 else instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,8 @@ class Governance:
 
     def person_of(self, name: str) -> str:
         """The person of a principal; the name itself if it is no principal."""
-        return next((p.person for p in self.body.principals if p.principal == name), name)
+        wanted = name.strip().casefold()
+        return next((p.person for p in self.body.principals if p.principal.casefold() == wanted), name)
 
     def in_conflict(self, person: str, others: Iterable[str]) -> str | None:
         """The other person or model that this person must not judge, or None."""
@@ -124,13 +130,55 @@ class Governance:
 
 
 def same_person(one: str, other: str) -> bool:
-    """Whether two names are one person's: case and surrounding or doubled blanks do not make another person."""
+    """Whether two names are one person's, however they are spelt."""
     return identity_of(one) == identity_of(other)
 
 
 def identity_of(name: str) -> str:
-    """What makes two spellings one person."""
-    return " ".join(name.split()).casefold()
+    """What makes two spellings one person.
+
+    Case, normal form, blanks, full stops, hyphens, apostrophes, characters that nobody sees and letters that look like
+    others do not make another person; neither does a mail address behind the name.
+    """
+    text = unicodedata.normalize("NFKC", name.split("<")[0] if name.split("<")[0].strip() else name).casefold()
+    seen = "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cc") or c.isspace())
+    plain = unicodedata.normalize("NFKC", seen.translate(_ALIKE))
+    words = "".join(" " if c in "-\u2010\u2011.'\u2019" else c for c in plain).split()
+    return " ".join(words) or name.strip()
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """What a name of a developer may stand for: itself, and the address and account of ``Name <account@house>``."""
+    address = text.partition("<")[2].partition(">")[0].strip() or text.strip()
+    return tuple(dict.fromkeys((text, address, address.partition("@")[0])))
+
+
+def check_names(body: GovernanceBody, known: Iterable[str] = ()) -> None:
+    """Refuse names of persons that could be taken for other ones.
+
+    Args:
+        body: The governance state to be.
+        known: Names that are in force already, and stay.
+
+    Raises:
+        RegistryError: Naming the person.
+    """
+    in_force = set(known)
+    for p in body.principals:
+        if p.person in in_force:
+            continue
+        strange = sorted({c for c in p.person if not (unicodedata.category(c)[0] in "LM" or c in " .-'\u2019")})
+        scripts = {unicodedata.name(c, "?").split(" ")[0].split("-")[0] for c in p.person if c.isalpha()}
+        mixed = len(scripts) > 1 and not any(scripts <= together for together in _ONE_SCRIPT)
+        if strange or mixed or not scripts:
+            raise RegistryError(
+                f"the name of the person behind '{p.principal}' could be taken for another one",
+                expected="letters of one script, blanks, full stops, hyphens and apostrophes",
+                got=", ".join(f"U+{ord(c):04X}" for c in strange[:5]) or " and ".join(sorted(scripts)) or "no letter",
+            )
+
+
+_MOST_DAYS = 3660
 
 
 def check_governance(body: GovernanceBody) -> None:
@@ -164,6 +212,13 @@ def check_governance(body: GovernanceBody) -> None:
             "the amendment quorum cannot be met by four eyes",
             expected=f"from 2 to {len(control)}, the number of persons with role validator, risk or auditor",
             got=str(body.amendment_quorum),
+        )
+    days = body.longest_approval_days
+    if days is not None and not 1 <= days <= _MOST_DAYS:
+        raise RegistryError(
+            "the longest validity of an approval is no number of days",
+            expected=f"from 1 to {_MOST_DAYS}",
+            got=str(days),
         )
     held = {role for p in body.principals for role in p.roles}
     for tier, roles in body.quorum.items():

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from countermark.errors import LedgerError, ReplayError
-from countermark.ledger.checkpoint import Checkpoint
-from countermark.ledger.ledger import Ledger
-from countermark.ledger.proofs import verify_proof
+from countermark.errors import ReplayError
 from countermark.records.clock import iso
 from countermark.records.decision import DecisionRecord
 from countermark.records.decision_file import (
@@ -22,6 +19,7 @@ from countermark.records.decision_file import (
     SecondOpinion,
 )
 from countermark.records.release import ReleaseRef
+from countermark.registry.standing import Approval
 from countermark.registry.state import RegistryState
 from countermark.replay.replay import Replayed
 from countermark.scoring.release import OpenRelease
@@ -32,7 +30,6 @@ CLASSIFICATION = "Confidential: personal data"
 def decision_file(
     replayed: Replayed,
     state: RegistryState,
-    ledger: Ledger,
     *,
     made_at: str,
     notes: Iterable[str] = (),
@@ -43,7 +40,6 @@ def decision_file(
     Args:
         replayed: The replay, with what became of the decision.
         state: The fold of the signed log.
-        ledger: The ledger, for checkpoints.
         made_at: ISO instant.
         notes: What a reader must know besides.
         second_opinion: An approximate explanation.
@@ -64,7 +60,7 @@ def decision_file(
         id=record.id,
         at=record.at,
         made_at=made_at,
-        channel=record.channel,
+        channel=record.channel if record.caller is None else f"{record.channel} with key '{record.caller}'",
         model=record.model,
         title=spec.title,
         classification=CLASSIFICATION,
@@ -83,7 +79,7 @@ def decision_file(
         views=record.views,
         route=_route(record),
         release=_release(replayed, record, state),
-        proof=_proof(replayed, record, state, ledger),
+        proof=_proof(replayed, record, state),
         identical=replayed.identical,
         differences=tuple(
             FileDifference(what=d.what, recorded=d.recorded, found=d.found) for d in replayed.differences
@@ -91,6 +87,7 @@ def decision_file(
         notes=tuple(notes),
         later=_later(replayed),
         second_opinion=second_opinion,
+        scale=spec.grades.scale.kind,
     )
 
 
@@ -120,7 +117,7 @@ def _inputs(record: DecisionRecord, release: OpenRelease) -> tuple[FileInput, ..
                 meaning=name if feature is None else feature.meaning,
                 value=value,
                 unit=None if feature is None else feature.unit,
-                origin="request" if view is None else view.view,
+                origin="request" if view is None else f"{view.view}{', no history' if view.unknown else ''}",
                 as_of=record.at if view is None else view.as_of,
                 expired=view is not None and (source[2] in view.expired or name in view.expired),
                 contribution=worth.get(name, 0.0),
@@ -147,9 +144,7 @@ def _release(replayed: Replayed, record: DecisionRecord, state: RegistryState) -
         ref=str(ref),
         proposed_by="not on the log" if known is None else known.proposer_person,
         proposed_at="" if known is None else iso(known.proposed_at),
-        approvals=()
-        if known is None
-        else tuple(
+        approvals=tuple(
             FileApproval(
                 role=a.body.role,
                 person=a.person,
@@ -157,10 +152,11 @@ def _release(replayed: Replayed, record: DecisionRecord, state: RegistryState) -
                 position=a.position,
                 expires=a.body.expires,
                 conditions=tuple(f"{c.text} (owner {c.owner}, until {c.expires})" for c in a.body.conditions),
+                revoked=state.revoked.get(state.events[a.position].key),
             )
-            for a in known.approvals
+            for a in _approvals(ref, record.release.position, state)
         ),
-        published_by=None if published is None else published.principal,
+        published_by=None if published is None else state.governance.person_of(published.principal),
         published_at=None if published is None else iso(published.at),
         authorised_at=None if given is None else iso(given.at),
         environment="prod" if given is None else given.environment,
@@ -170,18 +166,28 @@ def _release(replayed: Replayed, record: DecisionRecord, state: RegistryState) -
     )
 
 
-def _proof(replayed: Replayed, record: DecisionRecord, state: RegistryState, ledger: Ledger) -> FileProof:
-    entry = replayed.entry
+def _approvals(ref: ReleaseRef, position: int, state: RegistryState) -> tuple[Approval, ...]:
+    """Approvals that the release was authorised on, whatever a revocation has voided since, and later ones."""
+    known = state.releases.get(ref)
+    now = () if known is None else known.approvals
+    then = state.at(position=position).releases.get(ref) if 0 <= position <= state.position else None
+    before = () if then is None else then.approvals
+    return (*before, *(a for a in now if not before or a.position > position))
+
+
+def _proof(replayed: Replayed, record: DecisionRecord, state: RegistryState) -> FileProof:
+    entry, place = replayed.entry, replayed.place
     assert entry is not None
-    covering = _covering(ledger, entry.chain, entry.seq)
+    assert place is not None
+    covering = place.checkpoint
     return FileProof(
         chain=entry.chain,
         seq=entry.seq,
         hash=entry.hash,
         checkpoint=None if covering is None else covering.digest,
         checkpoint_at=None if covering is None else covering.at,
-        checkpoint_signed=covering is not None and covering.signature is not None,
-        included=covering is not None and _included(ledger, record.id, covering),
+        checkpoint_signed=place.by is not None,
+        included=place.included,
         bundle=record.release.bundle,
         scorer=record.digests.scorer,
         policy=record.digests.decision_policy,
@@ -189,25 +195,9 @@ def _proof(replayed: Replayed, record: DecisionRecord, state: RegistryState, led
         log_position=state.position,
         log_head=state.head,
         trust_root=state.trust_root,
+        linked=place.linked,
+        witness=place.told,
     )
-
-
-def _covering(ledger: Ledger, chain: str, seq: int) -> Checkpoint | None:
-    """The newest checkpoint, where it covers the entry."""
-    newest = ledger.latest("checkpoint")
-    if newest is None:
-        return None
-    taken = Checkpoint.from_json(newest.payload)
-    head = taken.chains.get(chain)
-    return taken if head is not None and head.size > seq else None
-
-
-def _included(ledger: Ledger, identity: str, checkpoint: Checkpoint) -> bool:
-    try:
-        proven, _ = verify_proof(ledger.prove("decision", identity, checkpoint).to_json())
-    except LedgerError:
-        return False
-    return proven.key == identity
 
 
 def _later(replayed: Replayed) -> tuple[Later, ...]:

@@ -24,6 +24,7 @@ from countermark.records.decision import (
 from countermark.registry.directory import ServingDirectory
 from countermark.registry.standing import Authorisation
 from countermark.registry.state import RegistryState
+from countermark.replay.place import Place, Places
 from countermark.scoring.decider import Decided
 from countermark.scoring.release import OpenRelease, open_release
 
@@ -39,8 +40,8 @@ class Difference:
     """Something that is not as it was recorded.
 
     Attributes:
-        what: ``ledger``, ``release``, ``tag``, ``bundle``, ``scorer``, ``decision policy``, ``features``, ``margin``,
-            ``probability``, ``grade``, ``decision`` or ``reasons``.
+        what: ``ledger``, ``checkpoint``, ``release``, ``tag``, ``bundle``, ``scorer``, ``decision policy``,
+            ``features``, ``margin``, ``probability``, ``grade``, ``decision`` or ``reasons``.
         recorded: What the ledger says.
         found: What is found now.
     """
@@ -62,6 +63,7 @@ class Replayed:
         release: The release that was asked, opened.
         differences: What differs; empty when every bit is the same.
         authorisation: What the signed log says of the release that answered; None where it knows no such thing.
+        place: Where the entry stands on the ledger, and who witnesses it; None where the entry itself was changed.
         outcomes: What became of it.
         overrides: Decisions of people in its place.
         dispositions: What an alert came to.
@@ -74,6 +76,7 @@ class Replayed:
     release: OpenRelease | None
     differences: tuple[Difference, ...]
     authorisation: Authorisation | None = None
+    place: Place | None = None
     outcomes: tuple[OutcomeRecord, ...] = ()
     overrides: tuple[OverrideRecord, ...] = ()
     dispositions: tuple[DispositionRecord, ...] = ()
@@ -100,6 +103,7 @@ class Replayer:
         self._ledger = ledger
         self._directory = directory
         self._tags = tags
+        self._places = Places(ledger, state)
         self.state = state
         self._open: dict[str, OpenRelease] = {}
         self._then: dict[int, RegistryState] = {}
@@ -124,7 +128,10 @@ class Replayer:
             record = decode(entry.payload, DecisionRecord)
         except msgspec.DecodeError as error:
             return _broken(identity, "ledger", ReplayError("the entry is no decision record", got=str(error)[:200]))
-        return self._compare(record, entry)
+        place = self._places.of(entry)
+        moved = tuple(Difference(*differs) for differs in place.differences)
+        compared = self._compare(record, entry)
+        return replace(compared, place=place, differences=(*moved, *compared.differences))
 
     def sample(self, identities: Iterable[str]) -> list[Replayed]:
         """Replay several; releases are opened once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,8 @@ from countermark.errors import ReplayError
 from countermark.records.decision import as_document
 from countermark.records.decision_file import DecisionFile
 from countermark.records.digest import pretty_json
+from countermark.records.identity import file_stem
+from countermark.records.private import write_private
 from countermark.report.render import render_decision_file
 
 
@@ -31,20 +34,21 @@ def read_file(data: bytes) -> DecisionFile:
 
 
 def write_decision_file(made: DecisionFile, to: Path) -> list[Path]:
-    """Write ``decision_ID.json`` and ``decision_ID.pdf`` into a folder.
+    """Write ``decision_ID.json`` and ``decision_ID.pdf`` into a folder, readable for their owner alone.
 
     Raises:
         ReplayError: If the folder cannot be written to.
         ReportError: If the page cannot be rendered.
     """
-    # An idempotency key is the caller's text: it must not choose a path.
-    stem = "decision_" + "".join(c if c.isalnum() or c in "-_" else "_" for c in made.id)[:80]
-    data, path = file_bytes(made), to / f"{stem}.json"
+    stem = f"decision_{file_stem(made.id)}"
+    data, path, page = file_bytes(made), to / f"{stem}.json", to / f"{stem}.pdf"
     try:
         to.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        write_private(path, data)
+        with tempfile.TemporaryDirectory(prefix=".decision-", dir=to) as scratch:
+            rendered = Path(scratch) / "page.pdf"
+            render_decision_file(data, rendered)
+            write_private(page, rendered.read_bytes())
     except OSError as error:
         raise ReplayError("the decision file cannot be written", got=error.strerror, file=to) from None
-    page = to / f"{stem}.pdf"
-    render_decision_file(data, page)
     return [path, page]

@@ -77,6 +77,14 @@ def digest(text: str | None, length: int = 16) -> Markup:
     return Markup('<span class="hash">{}</span>').format("–" if not text else text[:length])
 
 
+def middle(text: str, limit: int = 60) -> str:
+    """A long name without its middle: what tells two names apart is most often at their ends."""
+    if len(text) <= limit:
+        return text
+    end = limit // 2 - 4
+    return f"{text[: limit - end - 1]}…{text[-end:]}"
+
+
 def chip(light: Light, word: str | None = None) -> Markup:
     """A light as glyph and word, or as glyph and another word."""
     if word is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,8 @@ Environment = Literal["same", "venv"]
 BINDING = ("results", "evidence", "scorer", "decision")
 """Digests that approvals bind: each must come out again."""
 _LOCK, _REQUIREMENTS, _PROJECT = "requirements.lock", "requirements.txt", "pyproject.toml"
+_PIP = ("--quiet", "--no-compile", "--disable-pip-version-check")
+_BACKEND = re.compile(r"^hatchling==", re.MULTILINE)
 Tell = Callable[[str], None]
 
 
@@ -98,7 +101,7 @@ def reproduce(
     bank = _checkout(root, commit, folder)
     tell(f"commit {commit[:12]} checked out into {bank}; the DVC cache is empty")
     python = _venv(bank, folder, tell) if environment == "venv" else Path(sys.executable)
-    told = assumptions(bank, model) if environment == "same" else ()
+    told = assumptions(bank, model, python)
     for line in told:
         tell(f"differs from that version's environment: {line}")
     _build(bank, model, python)
@@ -109,7 +112,7 @@ def reproduce(
     return Reproduced(
         ref=str(release.ref),
         commit=commit,
-        python=_python_version(python),
+        python=_installed(python, ())[0],
         lock=file_digest(lock) if lock.is_file() else None,
         assumptions=told,
         changed=_changed(bank),
@@ -131,6 +134,10 @@ def compare(release: ReleaseState, bank: Path) -> tuple[Compared, ...]:
     if wrong:
         raise ReplayError(f"the rebuilt pack states a wrong {' and '.join(wrong)} digest", file=bank)
     found = {**pack.digests, "pack": pack.pack_hash}
+    profile = next((bank / file.path for file in release.proposal.files if file.name == "profile.json"), None)
+    if profile is not None and profile.is_file():
+        # No part of the pack: the proposal binds it by itself.
+        found["profile"] = file_digest(profile)
     names = [*BINDING, *sorted(set(proposed) - set(BINDING) - {"environment"})]
     made = [Compared(n, proposed[n], found.get(n), n in BINDING) for n in names if n in proposed]
     for file in release.proposal.files:
@@ -139,10 +146,15 @@ def compare(release: ReleaseState, bank: Path) -> tuple[Compared, ...]:
     return tuple(made)
 
 
-def assumptions(bank: Path, model: str) -> tuple[str, ...]:
-    """What this environment has otherwise than the model's commit was compiled with.
+def assumptions(bank: Path, model: str, python: Path | None = None) -> tuple[str, ...]:
+    """What an environment has otherwise than the model's commit was compiled with.
 
     The commit's params.yaml names the versions of the libraries whose results it depends on.
+
+    Args:
+        bank: The bank's folder at that commit.
+        model: Name of the model.
+        python: Interpreter of the environment; this one otherwise.
     """
     path = bank / "models" / model / "params.yaml"
     try:
@@ -150,12 +162,13 @@ def assumptions(bank: Path, model: str) -> tuple[str, ...]:
     except (OSError, yaml.YAMLError):
         return (f"models/{model}/params.yaml cannot be read, so nothing is known of its environment",)
     declared: Mapping[str, str] = params.get("libraries") or {}
+    here, installed = _installed(python or Path(sys.executable), tuple(sorted(declared)))
     found = [
-        f"{name} {wanted} there, {_installed(name)} here"
+        f"{name} {wanted} there, {installed[name] or 'none'} here"
         for name, wanted in sorted(declared.items())
-        if str(wanted) != _installed(name)
+        if str(wanted) != installed[name]
     ]
-    series = f"{sys.version_info.major}.{sys.version_info.minor}"
+    series = ".".join(here.split(".")[:2])
     wanted_series = _python_of(bank)
     if wanted_series is not None and wanted_series != series:
         found.append(f"Python {wanted_series} there, {series} here")
@@ -168,11 +181,25 @@ def _python_of(bank: Path) -> str | None:
     return ".".join(path.read_text(encoding="utf-8").strip().split(".")[:2]) if path.is_file() else None
 
 
-def _installed(name: str) -> str:
+_ASK = """
+import json, platform, sys
+from importlib.metadata import PackageNotFoundError, version
+def found(name):
     try:
         return version(name)
     except PackageNotFoundError:
-        return "none"
+        return None
+print(json.dumps([platform.python_version(), {name: found(name) for name in sys.argv[1:]}]))
+"""
+
+
+def _installed(python: Path, names: Sequence[str]) -> tuple[str, dict[str, str | None]]:
+    """Version of an interpreter, and of packages that it would import."""
+    done = _call([str(python), "-c", _ASK, *names], python.parent, _own(python))
+    if done.returncode != 0:
+        raise ReplayError("the environment does not run", got=done.stderr.strip()[-200:], file=python)
+    version, found = json.loads(done.stdout)
+    return version, found
 
 
 def _checkout(root: Path, commit: str, folder: Path) -> Path:
@@ -201,7 +228,7 @@ def venv_commands(bank: Path, venv: Path) -> tuple[list[str], ...]:
     Raises:
         ReplayError: If the commit says nothing of its environment.
     """
-    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", *_PIP]
     commands = [[sys.executable, "-m", "venv", str(venv)]]
     if (bank / _LOCK).is_file():
         commands.append([*pip, "--require-hashes", "-r", str(bank / _LOCK)])
@@ -215,16 +242,19 @@ def venv_commands(bank: Path, venv: Path) -> tuple[list[str], ...]:
             file=bank,
         )
     if (bank / "src" / "countermark").is_dir() and (bank / _PROJECT).is_file():
-        commands.append([*pip, "--no-deps", str(bank)])
+        # What builds the package is locked as well: nothing is fetched that no hash names.
+        locked = (bank / _LOCK).is_file() and _BACKEND.search((bank / _LOCK).read_text(encoding="utf-8")) is not None
+        commands.append([*pip, *(["--no-build-isolation"] if locked else []), "--no-deps", str(bank)])
     return tuple(commands)
 
 
 def _venv(bank: Path, folder: Path, tell: Tell) -> Path:
     venv = (folder / "venv").absolute()
+    python = venv / "bin" / "python"
     for command in venv_commands(bank, venv):
         tell("  " + " ".join(command))
-        _run(command, bank, "be installed")
-    return venv / "bin" / "python"
+        _run(command, bank, "be installed", _own(python))
+    return python
 
 
 def _build(bank: Path, model: str, python: Path) -> None:
@@ -238,7 +268,7 @@ def _build(bank: Path, model: str, python: Path) -> None:
 
 
 def _environment(bank: Path, python: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_"))}
+    kept = {k: v for k, v in _own(python).items() if not k.startswith(("DVC_", "GIT_"))}
     path = f"{python.parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
     # A cache that the user or the machine configured would answer in the place of the rebuild.
     private = bank / ".dvc" / "private"
@@ -252,21 +282,29 @@ def _environment(bank: Path, python: Path) -> dict[str, str]:
     }
 
 
+_ELSEWHERE = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_TARGET", "PIP_PREFIX", "PIP_USER")
+"""Variables by which another version's modules would get into an environment, or its packages out of it."""
+
+
+def _own(python: Path) -> dict[str, str]:
+    """This process's variables, without those that would lead another interpreter than this one astray."""
+    if python == Path(sys.executable):
+        return dict(os.environ)
+    return {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+
+
 def _changed(bank: Path) -> tuple[str, ...]:
     lines = Git(bank).run("status", "--porcelain", "--untracked-files=no").decode("utf-8").splitlines()
     return tuple(line[3:] for line in lines)
 
 
-def _python_version(python: Path) -> str:
-    done = _call([str(python), "-c", "import platform; print(platform.python_version())"], python.parent, None)
-    return done.stdout.strip()
-
-
-def _run(command: Sequence[str], folder: Path, what: str) -> None:
+def _run(command: Sequence[str], folder: Path, what: str, environment: Mapping[str, str] | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    done = _call(command, folder, None)
+    done = _call(command, folder, environment)
     if done.returncode != 0:
-        last = (done.stderr or done.stdout).strip().splitlines()
+        told = (done.stderr or done.stdout).strip().splitlines()
+        # pip says what is wrong in a line of its own, and goes on to list what it has.
+        last = [line for line in told if line.startswith("ERROR:")][:1] or told
         raise ReplayError(f"the release could not {what}", got=last[-1][:300] if last else str(done.returncode))
 
 

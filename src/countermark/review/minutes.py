@@ -57,8 +57,9 @@ def read_minutes(path: Path, review: Review, digest: str, state: RegistryState) 
         state: The fold of the release log: who the people are, which actions are open.
 
     Raises:
-        ReviewError: With file and line, if a key is unknown or missing, a date is none, an action has an owner nobody
-            knows or a date before the meeting, or an action that is said to be done is not open.
+        ReviewError: With file and line, if a key is unknown or missing, a date is none, somebody who was there, was
+            absent, decided or has to act is unknown to the governance state, an action is due before the meeting, or
+            an action that is said to be done is not open.
     """
     try:
         file = read_yaml(path, str(path))
@@ -72,9 +73,11 @@ def read_minutes(path: Path, review: Review, digest: str, state: RegistryState) 
         review=review.id,
         digest=digest,
         held=str(made.held),
-        attendance=made.attendance,
-        absent=made.absent,
-        decisions=tuple(MinutesDecision(text=d.text, by=d.by, model=d.model) for d in made.decisions),
+        attendance=tuple(_person(name, state) or name for name in made.attendance),
+        absent=tuple(_person(name, state) or name for name in made.absent),
+        decisions=tuple(
+            MinutesDecision(text=d.text, by=_person(d.by, state) or d.by, model=d.model) for d in made.decisions
+        ),
         actions=tuple(
             MinutesAction(text=a.text, owner=_person(a.owner, state) or a.owner, due=str(a.due), model=a.model)
             for a in made.actions
@@ -96,7 +99,7 @@ def template(review: Review) -> str:
         *(f"#   {n.subject}: {' '.join(n.text.split())}" for n in review.needed),
         "decisions: []",
         "#  - text: What was decided",
-        "#    by: Who decided",
+        "#    by: A principal or a person of the bank",
         "#    model: credit_pd",
         "actions: []",
         "#  - text: What is to be done",
@@ -115,6 +118,7 @@ def _check(file: YamlFile, made: DeclaredMinutes, review: Review, state: Registr
         raise _wrong(file, ("review",), "these are the minutes of another review", expected=review.id, got=made.review)
     people = sorted(p.principal for p in state.governance.body.principals)
     models = [model.model for model in review.models]
+    _check_people(file, made, state, people)
     for k, action in enumerate(made.actions):
         where = ("actions", str(k))
         if _person(action.owner, state) is None:
@@ -156,6 +160,23 @@ def _check(file: YamlFile, made: DeclaredMinutes, review: Review, state: Registr
                 f"there is no open action '{name}'",
                 expected=one_of(waiting) if waiting else "no action: none is open",
                 hint=nearest(name, waiting),
+            )
+
+
+def _check_people(file: YamlFile, made: DeclaredMinutes, state: RegistryState, people: Sequence[str]) -> None:
+    """Whoever was there, was not, or decided is one of the bank's people: minutes are evidence of who knew what."""
+    named: list[tuple[KeyPath, str]] = [(("attendance", str(k)), name) for k, name in enumerate(made.attendance)]
+    named += [(("absent", str(k)), name) for k, name in enumerate(made.absent)]
+    named += [(("decisions", str(k), "by"), decision.by) for k, decision in enumerate(made.decisions)]
+    near = [*people, *sorted({p.person for p in state.governance.body.principals})]
+    for where, name in named:
+        if _person(name, state) is None:
+            raise _wrong(
+                file,
+                where,
+                f"the governance state knows no '{name}'",
+                expected=one_of(people),
+                hint=nearest(name, near),
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from countermark.monitoring.findings import NO_PLAN
 from countermark.records.lights import Light
 from countermark.records.review import Expiring, Needed, ReplayedSample, ReviewAction, ReviewModel
 from countermark.registry.inbox import Task
@@ -91,7 +92,7 @@ def _rollouts(state: RegistryState, standings: Sequence[Standing]) -> Iterator[N
 
 def _models(models: Sequence[ReviewModel], now: datetime) -> Iterator[Needed]:
     for model in models:
-        breaches = [f for f in model.live_findings if f.light is Light.FAIL]
+        breaches = [f for f in model.live_findings if f.light is Light.FAIL and f.check != NO_PLAN]
         if breaches:
             more = f" And {len(breaches) - 1} more below." if len(breaches) > 1 else ""
             owners = ", ".join(dict.fromkeys(f.owner for f in breaches))
@@ -99,7 +100,7 @@ def _models(models: Sequence[ReviewModel], now: datetime) -> Iterator[Needed]:
                 kind="breach",
                 light=Light.FAIL,
                 subject=model.model,
-                text=f"Out of limits: {breaches[0].text}.{more} Accept, mend or roll back?",
+                text=f"Out of limits on {breaches[0].at[:10]}: {breaches[0].text}.{more} Accept, mend or roll back?",
                 owner=owners,
             )
         for finding in model.log_findings:
@@ -110,7 +111,7 @@ def _models(models: Sequence[ReviewModel], now: datetime) -> Iterator[Needed]:
                     light=Light.FAIL if late or finding.severity == "critical" else Light.WATCH,
                     subject=model.model,
                     text=f"{finding.severity.capitalize()} finding {finding.id} is "
-                    f"{'overdue' if late else 'open'}: {finding.text}",
+                    f"{'overdue' if late else 'open'} since {finding.opened[:10]}: {finding.text}",
                     owner=finding.owner,
                     due=finding.due,
                 )
@@ -123,7 +124,16 @@ def _models(models: Sequence[ReviewModel], now: datetime) -> Iterator[Needed]:
                 owner=model.owner,
                 command=f"countermark release propose {model.model} --evidence ...",
             )
-        if model.window is None:
+        if not model.planned:
+            yield Needed(
+                kind="watch",
+                light=Light.FAIL,
+                subject=model.model,
+                text=f"No monitoring plan: nothing watches it. Write conf/monitor/{model.model}.yaml, or retire it?",
+                owner=model.owner,
+                command=f"countermark monitor run {model.model}",
+            )
+        elif model.window is None:
             yield Needed(
                 kind="watch",
                 light=Light.WATCH,
@@ -136,9 +146,8 @@ def _models(models: Sequence[ReviewModel], now: datetime) -> Iterator[Needed]:
 
 def _expired(expiring: Sequence[Expiring], now: datetime) -> Iterator[Needed]:
     for item in expiring:
-        soon = lapse(item.ends) <= now + WAITED
-        what = item.what.replace(" ends", " has ended") if item.lapsed else item.what
-        if item.lapsed or soon:
+        what = item.what.replace(" ends", " has ended", 1) if item.lapsed else item.what
+        if item.lapsed or soon(item.ends, now):
             yield Needed(
                 kind="expiring",
                 light=Light.FAIL if item.lapsed else Light.WATCH,
@@ -193,7 +202,14 @@ def _waited(state: RegistryState, subject: str) -> bool:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
+    # The name of a release or a model is spelt as it is, also at the beginning of a sentence.
+    named = any(sign in text.split(" ", 1)[0] for sign in "@_/")
+    return (text if named else text[:1].upper() + text[1:]) + ("" if text.endswith((".", "?")) else ".")
+
+
+def soon(ends: str, now: datetime) -> bool:
+    """Whether something ends within a week, or has ended."""
+    return lapse(ends) <= now + WAITED
 
 
 def overdue(due: str, now: datetime) -> bool:

@@ -34,13 +34,15 @@ from countermark.registry.state import RegistryState
 from countermark.registry.trust import lapse
 from countermark.replay.replay import Replayer
 from countermark.replay.sample import draw
-from countermark.review.needed import needed, overdue
+from countermark.review.needed import needed, overdue, soon
 from countermark.rollout.live import Standing, rollouts, standing
 from countermark.rollout.machine import RolloutState
 from countermark.scoring.release import open_release
 
 WEEK = timedelta(days=7)
 CLASSIFICATION = "Internal"
+_LIGHTS = (Light.PASS, Light.NOT_EVALUATED, Light.WATCH, Light.FAIL)
+"""From the one that needs nobody to the one that needs somebody today."""
 _TROUBLE = ("rolled_back", "inconclusive", "stopped")
 
 
@@ -54,6 +56,7 @@ class Sources:
         state: The fold of the whole release log; what came after the instant is left out.
         plans: Monitoring plans by model.
         bank: Name of the bank.
+        now: The present; a checkpoint of the ledger that bears a later date bounds nothing. None believes every date.
     """
 
     ledger: Ledger
@@ -61,6 +64,7 @@ class Sources:
     state: RegistryState
     plans: Mapping[str, MonitorPlan]
     bank: str
+    now: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class _Seen:
     findings: Sequence[LiveFinding]
     rollouts: Sequence[RolloutState]
     challenges: Mapping[str, ChallengeEvidence]
+    pressing: Mapping[str, tuple[Light, str]]
     since: datetime
 
 
@@ -95,16 +100,17 @@ def prepare(sources: Sources, as_of: datetime, *, sample: int = 200, checkpoint:
     """
     then, until = sources.state.at(time=as_of), iso(as_of)
     standings = standing(sources.ledger, then, until=until)
+    actions, ending = _actions(then), _expiring(then)
     live = [model for model in standings if model.authorised or model.champion is not None]
     seen = _Seen(
         watches=_watches(sources.ledger, as_of),
         findings=[f for f in standing_findings(sources.ledger, until=until).values() if f.status != "closed"],
         rollouts=tuple(rollouts(sources.ledger, until=until).values()),
         challenges=_challenges(sources, live, as_of),
+        pressing=_pressing(then, actions, ending),
         since=as_of - WEEK,
     )
     models = tuple(_model(sources, then, one, seen) for one in live)
-    actions, ending = _actions(then), _expiring(then)
     replayed = _replayed(sources, as_of, sample)
     return Review(
         id=review_id(as_of),
@@ -130,7 +136,28 @@ def _watches(ledger: Ledger, as_of: datetime) -> dict[str, ModelWatch]:
     for entry in ledger.read(["monitor"]):
         if iso(as_of - WEEK) <= entry.at <= iso(as_of):
             watch = decode(entry.payload, ModelWatch)
-            found[watch.model] = watch
+            # A run as of the past may be written after a newer one; the findings that stand are those of the newest.
+            if watch.model not in found or found[watch.model].as_of <= watch.as_of:
+                found[watch.model] = watch
+    return found
+
+
+def _pressing(
+    state: RegistryState, actions: Sequence[ReviewAction], ending: Sequence[Expiring]
+) -> dict[str, tuple[Light, str]]:
+    """Models that a decision waits for although their checks pass: how pressing it is, and why, in a few words."""
+    found: dict[str, tuple[Light, str]] = {}
+    for item in ending:
+        ref = next((ref for ref in state.releases if str(ref) == item.subject), None)
+        if ref is None or ref not in {*(a.ref for a in state.authorised(ref.model)), *state.lapsed(ref.model)}:
+            continue
+        if item.lapsed:
+            found[ref.model] = (Light.FAIL, f"what v{ref.version} stands on has ended")
+        elif soon(item.ends, state.now):
+            found.setdefault(ref.model, (Light.WATCH, f"what v{ref.version} stands on ends within a week"))
+    for action in actions:
+        if action.status == "overdue" and action.model is not None:
+            found[action.model] = (Light.FAIL, f"action {action.id} is overdue")
     return found
 
 
@@ -138,7 +165,7 @@ def _challenges(sources: Sources, live: Sequence[Standing], as_of: datetime) -> 
     wanted = [one for one in live if one.challenger is not None and one.model in sources.plans]
     if not wanted:
         return {}
-    production, found = read_production(sources.ledger, as_of), {}
+    production, found = read_production(sources.ledger, as_of, sources.now), {}
     for one in wanted:
         plan = sources.plans[one.model]
         if one.model in production and one.champion is not None and one.challenger is not None:
@@ -166,18 +193,21 @@ def _model(sources: Sources, state: RegistryState, one: Standing, seen: _Seen) -
     logged = tuple(_logged(f) for f in state.open_findings(one.model))
     moving = tuple(_rollout(r) for r in seen.rollouts if r.model == one.model and _to_tell(r, seen.since))
     challenge = seen.challenges.get(one.model)
-    light = _light(watch, live, logged, moving)
+    pressing, why = seen.pressing.get(one.model, (Light.PASS, ""))
+    light = max(_light(watch, live, logged, moving), pressing, key=_LIGHTS.index)
     promote = challenge is not None and challenge.verdict == "better"
+    planned = one.model in sources.plans
     return ReviewModel(
         model=one.model,
         title=title,
         owner=release.proposal.owner,
         tier=release.proposal.tier,
         authorised=str(newest) if authorised else "no release",
+        also=tuple(given.ref.version for given in authorised[:-1]),
         live=one.champion,
-        quiet=light is Light.PASS and not moving and not promote and not one.divergences,
+        quiet=light is Light.PASS and planned and not moving and not promote and not one.divergences,
         light=light,
-        line=_line(watch, live, logged, one),
+        line="; ".join(part for part in (_line(watch, live, logged, one, planned=planned), why) if part),
         window=None if watch is None else watch.window,
         decisions=0 if watch is None else watch.decisions,
         matured=0 if watch is None else watch.matured,
@@ -188,6 +218,7 @@ def _model(sources: Sources, state: RegistryState, one: Standing, seen: _Seen) -
         log_findings=logged,
         rollouts=moving,
         challenge=None if challenge is None else _challenge(challenge),
+        planned=planned,
     )
 
 
@@ -205,12 +236,19 @@ def _light(
     return Light.WATCH if live or logged else Light.PASS
 
 
-def _line(watch: ModelWatch | None, live: Sequence[LiveFinding], logged: Sequence[LogFinding], one: Standing) -> str:
+def _line(
+    watch: ModelWatch | None,
+    live: Sequence[LiveFinding],
+    logged: Sequence[LogFinding],
+    one: Standing,
+    *,
+    planned: bool,
+) -> str:
     """One line; the numbers behind it are in the block."""
-    parts: list[str] = []
-    if watch is None:
+    parts: list[str] = [] if planned else ["no monitoring plan"]
+    if watch is None and planned:
         parts.append("no monitoring run in the last seven days")
-    else:
+    if watch is not None:
         lights = [reading.light for reading in watch.readings]
         count = {light: lights.count(light) for light in Light}
         silent = count[Light.NOT_EVALUATED]

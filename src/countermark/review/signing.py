@@ -106,7 +106,7 @@ def sign(bank: BankRegistry, signer: Signer, folder: Path) -> Appended:
         )
         return Draft("review_signed", body.document())
 
-    return bank.log.append(signer, make, bank.now)
+    return bank.append(signer, make)
 
 
 def actions_of(minutes: Minutes) -> tuple[Action, ...]:

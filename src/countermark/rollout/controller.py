@@ -1,27 +1,31 @@
-"""The controller: reads the ledger, folds it, and writes what happens next and who answers from now on."""
+"""The controller: takes up orders, reads the evidence, and writes what happens next and who answers from now on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 
-from countermark.errors import RolloutError
+from countermark.config.rollout import RolloutPlan
+from countermark.errors import CountermarkError, RolloutError
 from countermark.ledger.entry import Entry, Item
 from countermark.ledger.ledger import Ledger
-from countermark.records.clock import Clock, iso, parse_instant
-from countermark.records.decision import DecisionRecord, decode, encode
+from countermark.records.clock import Clock, iso
+from countermark.records.decision import encode
 from countermark.records.groups import Groups
 from countermark.records.profile import NumericProfile
 from countermark.records.routing import ModelRoute, RoutingTable
-from countermark.rollout.events import GuardReading, RolloutEvent, event_bytes, event_of
-from countermark.rollout.evidence import RolloutEvidence, Yardstick, count
+from countermark.registry.state import RegistryState
+from countermark.rollout.events import WRITER as WRITER
+from countermark.rollout.events import GuardReading, RolloutEvent, event_bytes
+from countermark.rollout.evidence import RolloutEvidence, Yardstick
 from countermark.rollout.guards import read_guards
-from countermark.rollout.machine import FULL, RolloutState, challengers, fold, step
-
-WRITER = "rollout"
-"""The chain of the controller. It has one writer at a time: whoever holds it leads."""
+from countermark.rollout.machine import FULL, RolloutState, begin, challenger_event, reconcile, step, stop
+from countermark.rollout.orders import Asked, judge, read_order, refusal
+from countermark.rollout.pairing import Pairing
+from countermark.rollout.story import Story, by_controller
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,172 +46,362 @@ class ReleaseFacts:
 Authorised = Callable[[], Mapping[str, Mapping[str, ReleaseFacts]]]
 """Releases that may be served, by model and version, oldest authorisation first."""
 
+Trusted = Callable[[], RegistryState]
+"""The fold of the signed log: it says whose orders count."""
+
 
 class Controller:
     """Leads every rollout of a ledger.
 
+    What it has written on its own chain, in the order of that chain, is the truth about rollouts. Entries of other
+    chains are requests: each is judged once, and its outcome is written.
+
     Args:
         ledger: The ledger, opened with ``writer=WRITER``.
         authorised: Releases that may be served; a rollback chooses among these only.
+        trusted: The signed log: it says whose orders count. Orders wait while it cannot be read.
         clock: Where time comes from.
         groups: Protected groups by entity, for the guard of group approval; None where they are not at hand.
+
+    Attributes:
+        table: The routing table in force.
+        taken: Outcomes of orders that the last look wrote.
+        noticed: What the last look could not read, in words.
 
     Raises:
         LedgerError: If another controller leads.
     """
 
-    def __init__(self, ledger: Ledger, authorised: Authorised, clock: Clock, *, groups: Groups | None = None) -> None:
+    def __init__(
+        self, ledger: Ledger, authorised: Authorised, trusted: Trusted, clock: Clock, *, groups: Groups | None = None
+    ) -> None:
         ledger.acquire()
         self._ledger = ledger
         self._authorised = authorised
+        self._trusted = trusted
         self._clock = clock
-        self._groups = groups
         self._cursor: dict[str, int] = {}
-        self._pairs: dict[str, int] = {}
-        self._events: list[RolloutEvent] = []
-        self._evidence: dict[str, RolloutEvidence] = {}
-        self._waiting: dict[tuple[str, str], dict[str, DecisionRecord]] = {}
-        self.states: dict[str, RolloutState] = {}
+        self._pairs: dict[str, int] | None = None
+        self._orders: dict[str, Asked] = {}
+        self._story = Story()
+        self._pairing = Pairing(groups)
+        self._groups = groups
+        self.taken: tuple[RolloutEvent, ...] = ()
+        self.noticed: tuple[str, ...] = ()
         self.table = latest_table(ledger)
+        last = ledger.latest("routing", chain=WRITER)
+        self._unreadable = last is not None and _table_of(last) is None
 
-    def tick(self) -> tuple[RolloutEvent, ...]:
-        """Read what is new, and do what follows from it.
+    @property
+    def states(self) -> Mapping[str, RolloutState]:
+        """Rollouts by id, as they stand."""
+        return self._story.states
+
+    @property
+    def refused(self) -> tuple[RolloutEvent, ...]:
+        """Every order that was ever refused, oldest first."""
+        return tuple(self._story.refused)
+
+    def take_up(self) -> tuple[RolloutEvent, ...]:
+        """Judge the orders that are new, and do what they ask for; nothing is decided on evidence.
 
         Returns:
-            What the controller did, oldest first; each is durable, and so is the routing table that goes with it.
+            The outcome of each, durable: an event that names the order, or a refusal.
 
         Raises:
             LedgerError: If the ledger cannot be read or written.
-            RolloutError: If the ledger holds what no controller and no person could have written.
         """
+        known = self._authorised()
         self._read()
-        done: list[RolloutEvent] = []
-        for state in list(self.states.values()):
-            event = self._next(state)
+        self.taken = ()
+        if not self._orders:
+            return ()
+        now, trusted = self._clock.now(), self._state_of_log()
+        story, written = self._story.copy(), []
+        waiting: dict[str, Asked] = {}
+        counting: list[tuple[Asked, str]] = []
+        for asked in self._orders.values():
+            found = judge(asked, trusted, now)
+            if found.verdict == "waits":
+                waiting[asked.digest] = asked
+            elif found.author is None:
+                written.append(self._refuse(story, asked, found.reason, now))
+            else:
+                counting.append((asked, found.author.principal))
+        written += self._applied(story, counting, known, now)
+        self._write(story, written, known)
+        self._orders = waiting
+        self.taken = tuple(written)
+        return self.taken
+
+    def tick(self) -> tuple[RolloutEvent, ...]:
+        """Take up orders, read what is new, and do what follows from it.
+
+        Returns:
+            What the controller did by itself, oldest first; each is durable, and so is the routing table that goes with
+            it. Outcomes of orders are in ``taken``.
+
+        Raises:
+            LedgerError: If the ledger cannot be read or written.
+        """
+        self.take_up()
+        known = self._authorised()
+        faults = self._count(known)
+        story, done = self._story.copy() if self._story.running else self._story, []
+        for state in story.running:
+            event = self._judged(state, known, faults.get(state.id))
             if event is not None:
+                story.add(event)
                 done.append(event)
-        changed = self._after(done)
-        table = self._table()
-        items: list[Item] = [("rollout", event.rollout, event_bytes(event), event.at) for event in done]
-        if table.models != self.table.models:
-            items.append(("routing", "routing", encode(table), table.at))
-            self.table = table
-        if items:
-            self._ledger.append_many(items)
-        for rollout in changed:
-            self._evidence.setdefault(rollout, RolloutEvidence()).stage_pairs = 0
+        self._write(story, done, known)
         return tuple(done)
 
     def readings(self, rollout: str) -> tuple[RolloutEvidence, tuple[GuardReading, ...]]:
         """Evidence and guards of a rollout as they stand."""
-        state = self.states[rollout]
-        evidence = self._evidence.get(rollout, RolloutEvidence())
-        return evidence, self._guards(state, evidence)
+        state, known = self.states[rollout], self._authorised()
+        evidence = self._pairing.evidence(rollout)
+        versions = known.get(state.model, {})
+        if state.champion is None or state.champion not in versions or state.candidate not in versions:
+            return evidence, ()
+        return evidence, self._guards(state, versions)
+
+    # --- orders
 
     def _read(self) -> None:
-        fresh: list[RolloutEvent] = []
+        """The controller's own chain first: what has an outcome there is no request any more."""
+        odd = len(self._story.odd)
+        others = []
         for entry in self._ledger.read(("rollout",), self._cursor):
             self._cursor[entry.chain] = entry.seq
-            event = event_of(entry)
-            if event not in self._events:
-                fresh.append(event)
-        if fresh:
-            self._events = sorted([*self._events, *fresh], key=lambda event: event.at)
-            self.states = fold(self._events)
-        if not any(state.running for state in self.states.values()):
+            if by_controller(entry):
+                self._story.read(entry)
+            else:
+                others.append(entry)
+        for entry in others:
+            asked = read_order(entry)
+            if asked.digest not in self._story.outcomes:
+                # Of an order and its copy the first is kept.
+                self._orders.setdefault(asked.digest, asked)
+        self.noticed = tuple(self._story.odd[odd:])
+
+    def _state_of_log(self) -> RegistryState | None:
+        try:
+            return self._trusted()
+        except CountermarkError as error:
+            self.noticed += (f"orders wait: {error.what}",)
+            return None
+
+    def _applied(
+        self,
+        story: Story,
+        counting: list[tuple[Asked, str]],
+        known: Mapping[str, Mapping[str, ReleaseFacts]],
+        now: datetime,
+    ) -> list[RolloutEvent]:
+        """Apply what follows. Orders that were read together may have been given in any order: each is tried until none
+        follows any more, and what is left is refused.
+        """
+        written: list[RolloutEvent] = []
+        while counting:
+            left: list[tuple[Asked, str]] = []
+            why: list[str] = []
+            for asked, by in counting:
+                try:
+                    event = self._asked(story, asked, by, known, now)
+                    story.add(event)
+                except Exception as error:  # noqa: BLE001 - whatever an order asks for, it is answered and ends nothing
+                    left.append((asked, by))
+                    why.append(_said(error))
+                    continue
+                written.append(event)
+            if len(left) == len(counting):
+                return written + [
+                    self._refuse(story, asked, reason, now) for (asked, _), reason in zip(left, why, strict=True)
+                ]
+            counting = left
+        return written
+
+    def _refuse(self, story: Story, asked: Asked, reason: str, now: datetime) -> RolloutEvent:
+        event = refusal(asked, reason, now)
+        story.add(event)
+        return event
+
+    def _asked(
+        self,
+        story: Story,
+        asked: Asked,
+        by: str,
+        known: Mapping[str, Mapping[str, ReleaseFacts]],
+        now: datetime,
+    ) -> RolloutEvent:
+        """What an order comes to, now: only the intent is the person's; stage, share and time are the controller's.
+
+        Raises:
+            RolloutError: If it does not follow.
+        """
+        wanted = asked.event
+        assert wanted is not None  # it was judged
+        versions = known.get(wanted.model, {})
+        if wanted.type in ("stopped", "reconciled"):
+            state = story.states.get(wanted.rollout)
+            if state is None or (state.model, state.candidate) != (wanted.model, wanted.candidate):
+                raise RolloutError(f"there is no rollout '{wanted.rollout}' of {wanted.model}@v{wanted.candidate}")
+            act = stop if wanted.type == "stopped" else reconcile
+            event = act(state, now=now, by=by, reason=wanted.reason)
+        elif wanted.type == "challenger_dismissed":
+            event = challenger_event(wanted.model, wanted.champion, wanted.candidate, now=now, by=by, dismiss=True)
+        else:
+            champion = self._champion(story, wanted.model, versions)
+            if wanted.candidate not in versions:
+                raise RolloutError(f"version {wanted.candidate} is not authorised, or cannot be served")
+            if wanted.candidate == champion:
+                raise RolloutError(f"version {champion} answers already")
+            if wanted.type == "started":
+                event = _started(wanted, champion, by, now, self._ledger.cursor())
+            else:
+                event = challenger_event(wanted.model, champion, wanted.candidate, now=now, by=by)
+        return msgspec.structs.replace(event, order=asked.digest)
+
+    def _champion(self, story: Story, model: str, versions: Mapping[str, ReleaseFacts]) -> str | None:
+        route = _route(story, model, tuple(versions))
+        return next(iter(versions), None) if route is None else route.champion
+
+    # --- evidence
+
+    def _count(self, known: Mapping[str, Mapping[str, ReleaseFacts]]) -> dict[str, str]:
+        """Read the new pairs; why the evidence of a rollout cannot be read, by its id."""
+        running = self._story.running
+        if not running:
             # Decisions of a rollout come after the table that this controller writes for it: none is missed.
             self._pairs = self._ledger.cursor()
-            return
+            return {}
+        if self._pairs is None:
+            starts = [state.events[0].cursor or {} for state in running]
+            self._pairs = {chain: min(of.get(chain, -1) for of in starts) for chain in set().union(*starts)}
+        faults: dict[str, str] = {}
+        yards: dict[str, Yardstick] = {}
+        for state in running:
+            try:
+                yards[state.id] = self._yardstick(state, known.get(state.model, {}))
+            except Exception as error:  # noqa: BLE001 - one model's trouble is named, and is no other's
+                faults[state.id] = _said(error)
+        entries = []
         for entry in self._ledger.read(("decision", "shadow"), self._pairs):
             self._pairs[entry.chain] = entry.seq
-            self._pair(entry)
+            entries.append(entry)
+        unread = self._pairing.take(entries, self._story.states, yards, self._clock.now())
+        self.noticed += tuple(unread)
+        return self._pairing.faults | faults
 
-    def _pair(self, entry: Entry) -> None:
-        record = decode(entry.payload, DecisionRecord)
-        rollout, arm = record.route.rollout, record.route.arm
-        if rollout is None or arm == "challenger":
-            return
-        state = self.states.get(rollout)
-        if state is None or not state.running:
-            return
-        both = self._waiting.setdefault((rollout, record.id), {})
-        both[arm] = record
-        if len(both) == 2:
-            del self._waiting[(rollout, record.id)]
-            yardstick = self._yardstick(state)
-            if any(other.release.version not in yardstick.profiles for other in both.values()):
-                return
-            evidence = self._evidence.setdefault(rollout, RolloutEvidence())
-            count(evidence, both["champion"], both["candidate"], yardstick)
-            if parse_instant(record.at) < state.entered:
-                # A controller that takes over reads the pairs of earlier stages again.
-                evidence.stage_pairs -= 1
-
-    def _yardstick(self, state: RolloutState) -> Yardstick:
-        known = self._authorised().get(state.model, {})
-        latency = state.plan.guards.latency
+    def _yardstick(self, state: RolloutState, versions: Mapping[str, ReleaseFacts]) -> Yardstick:
+        latency, drift = state.plan.guards.latency, state.plan.guards.score_psi
         return Yardstick(
-            unfavourable={version: facts.unfavourable for version, facts in known.items()},
-            profiles={version: facts.score for version, facts in known.items()},
+            unfavourable={version: facts.unfavourable for version, facts in versions.items()},
+            profiles={version: facts.score for version, facts in versions.items()},
             slow_us=None if latency is None else latency.limit_ms * 1000.0,
             groups=self._groups,
+            psi_pairs=None if drift is None else drift.min_pairs,
         )
 
-    def _guards(self, state: RolloutState, evidence: RolloutEvidence) -> tuple[GuardReading, ...]:
-        known = self._authorised().get(state.model, {})
-        if state.champion is None or state.champion not in known or state.candidate not in known:
-            return ()
-        return read_guards(state.plan, evidence, (known[state.candidate].score, known[state.champion].score))
+    def _guards(self, state: RolloutState, versions: Mapping[str, ReleaseFacts]) -> tuple[GuardReading, ...]:
+        assert state.champion is not None  # who calls has looked
+        profiles = versions[state.candidate].score, versions[state.champion].score
+        return read_guards(state.plan, self._pairing.evidence(state.id), profiles, self._pairing.sizes)
 
-    def _next(self, state: RolloutState) -> RolloutEvent | None:
-        if not state.running:
-            return None
-        known = self._authorised().get(state.model, {})
+    def _judged(
+        self, state: RolloutState, known: Mapping[str, Mapping[str, ReleaseFacts]], fault: str | None
+    ) -> RolloutEvent | None:
+        """What the evidence comes to. Where it cannot be judged the champion answers, and a person has to look."""
+        try:
+            if fault is None:
+                return self._next(state, known.get(state.model, {}))
+        except Exception as error:  # noqa: BLE001 - a release that cannot be judged must not go on
+            fault = _said(error)
+        now = iso(self._clock.now())
+        return _ended(state, "rolled_back", now, f"its evidence cannot be judged: {fault}")
+
+    def _next(self, state: RolloutState, versions: Mapping[str, ReleaseFacts]) -> RolloutEvent | None:
         now = self._clock.now()
-        if state.candidate not in known:
+        if state.candidate not in versions:
             return _ended(state, "rolled_back", iso(now), f"version {state.candidate} is no longer authorised")
-        if state.champion is None or state.champion not in known:
+        if state.champion is None:
             return _ended(state, "completed", iso(now), "there is no release before it to compare with")
-        evidence = self._evidence.setdefault(state.id, RolloutEvidence())
-        readings = read_guards(state.plan, evidence, (known[state.candidate].score, known[state.champion].score))
-        return step(state, readings, evidence.stage_pairs, now)
+        if state.champion not in versions:
+            why = f"version {state.champion}, which it was compared with, is no longer authorised"
+            return _ended(state, "inconclusive", iso(now), why)
+        return step(state, self._guards(state, versions), self._pairing.evidence(state.id).stage_pairs, now)
 
-    def _after(self, done: list[RolloutEvent]) -> list[str]:
-        if done:
-            self._events.extend(done)
-            self.states = fold(self._events)
-            ended = {event.rollout for event in done if not self.states[event.rollout].running}
-            self._waiting = {key: both for key, both in self._waiting.items() if key[0] not in ended}
-        return [event.rollout for event in done]
+    # --- writing
 
-    def _table(self) -> RoutingTable:
-        models = {}
-        known, named = self._authorised(), challengers(self._events)
-        for model, versions in known.items():
-            states = [state for state in self.states.values() if state.model == model]
-            made = _route(states, tuple(versions), named.get(model))
-            if made is not None:
-                models[model] = made
+    def _write(self, story: Story, events: list[RolloutEvent], known: Mapping[str, Mapping[str, ReleaseFacts]]) -> None:
+        """Write events and table in one transaction; what is durable is then what is so here."""
+        items: list[Item] = [("rollout", event.rollout, event_bytes(event), event.at) for event in events]
+        table = self._table(story, known)
+        routed = self._unreadable or table.models != self.table.models
+        if routed:
+            items.append(("routing", "routing", encode(table), table.at))
+        if not items:
+            return
+        last = self._ledger.append_many(items)[-1]
+        self._cursor[last.chain] = last.seq
+        if routed:
+            self.table, self._unreadable = table, False
+        self._story = story
+        for event in events:
+            if event.rollout in story.states:
+                self._pairing.next_stage(event.rollout)
+                if not story.states[event.rollout].running:
+                    self._pairing.forget(event.rollout)
+
+    def _table(self, story: Story, known: Mapping[str, Mapping[str, ReleaseFacts]]) -> RoutingTable:
+        # A model keeps its route when nothing of it is authorised: what comes back does not come back by itself.
+        every = dict.fromkeys((*known, *(state.model for state in story.states.values())))
+        routes = {model: _route(story, model, tuple(known.get(model, {}))) for model in every}
+        models = {model: route for model, route in routes.items() if route is not None}
         return RoutingTable(version=self.table.version + 1, at=iso(self._clock.now()), models=models)
 
 
-def _route(states: list[RolloutState], versions: tuple[str, ...], challenger: str | None) -> ModelRoute | None:
-    """Who answers for a model, from its rollouts: the winner of the last one that was completed, until the next is."""
-    if not versions:
+def _said(error: Exception) -> str:
+    """An error without a value of anybody's request."""
+    return error.what if isinstance(error, CountermarkError) else type(error).__name__
+
+
+def _started(
+    wanted: RolloutEvent, champion: str | None, by: str, now: datetime, cursor: dict[str, int]
+) -> RolloutEvent:
+    if wanted.champion != champion:
+        raise RolloutError(f"version {champion} answers now, and the order was given against {wanted.champion}")
+    try:
+        plan = RolloutPlan.model_validate(wanted.plan)
+    except ValueError:
+        raise RolloutError("its plan is no rollout plan") from None
+    event = begin(wanted.rollout, wanted.model, champion, wanted.candidate, plan, now=now, by=by)
+    return msgspec.structs.replace(event, cursor=cursor)
+
+
+def _route(story: Story, model: str, versions: tuple[str, ...]) -> ModelRoute | None:
+    """Who answers for a model, from its rollouts: the winner of the last one that was completed, until the next is.
+
+    Where that one may not be served, the newest before it stands in; a version that was turned back never does.
+    """
+    states = [state for state in story.states.values() if state.model == model]
+    if not versions and not states:
         return None
-    completed = [state for state in states if state.ended == "completed" and state.candidate in versions]
-    before = [state.champion for state in states if state.champion in versions]
-    champion = completed[-1].candidate if completed else (before[0] if before else versions[0])
-    assert champion is not None
-    standing = challenger if challenger in versions else None
+    named = story.challengers.get(model)
+    proven = _proven(states) or versions[:1]
+    champion = next((version for version in proven if version in versions), None)
+    fallbacks = tuple(version for version in proven if version != champion)
+    standing = named if named in versions else None
     running = [state for state in states if state.running]
     if not running:
         if not states and standing is None:
             return None
-        return ModelRoute(champion=champion, challenger=None if standing == champion else standing)
+        shadowed = None if standing == champion else standing
+        return ModelRoute(champion=champion, fallbacks=fallbacks, challenger=shadowed)
     now = running[-1]
     return ModelRoute(
-        champion=now.champion if now.champion in versions and now.champion is not None else champion,
+        champion=champion,
+        fallbacks=fallbacks,
         candidate=now.candidate,
         share=now.share,
         shadow=True,
@@ -215,6 +409,13 @@ def _route(states: list[RolloutState], versions: tuple[str, ...], challenger: st
         rollout=now.id,
         stage=now.stage,
     )
+
+
+def _proven(states: list[RolloutState]) -> tuple[str, ...]:
+    """Versions that answered everybody once, newest first: the first champion, and whoever completed a rollout."""
+    found = [states[0].champion] if states and states[0].champion is not None else []
+    found += [state.candidate for state in states if state.ended == "completed"]
+    return tuple(dict.fromkeys(reversed(found)))
 
 
 def _ended(state: RolloutState, kind: str, at: str, reason: str) -> RolloutEvent:
@@ -233,6 +434,10 @@ def _ended(state: RolloutState, kind: str, at: str, reason: str) -> RolloutEvent
     )
 
 
+NO_TABLE = RoutingTable(version=0, at="1970-01-01T00:00:00.000000Z", models={})
+"""Before any rollout."""
+
+
 def latest_table(ledger: Ledger, *, until: str | None = None) -> RoutingTable:
     """The routing table in force now, or at an instant.
 
@@ -240,22 +445,23 @@ def latest_table(ledger: Ledger, *, until: str | None = None) -> RoutingTable:
         ledger: The ledger.
         until: ISO instant; the newest table of that time.
 
-    Raises:
-        RolloutError: If the entry is no routing table.
+    Returns:
+        The last that the controller wrote and that can be read; the empty table before the first.
     """
-    empty = RoutingTable(version=0, at="1970-01-01T00:00:00.000000Z", models={})
+    newest = None
     if until is None:
-        entry = ledger.latest("routing")
-    else:
-        entry = None
-        for found in ledger.read(["routing"]):
-            if found.at <= until:
-                entry = found
-    if entry is None:
-        return empty
+        entry = ledger.latest("routing", chain=WRITER)
+        newest = None if entry is None else _table_of(entry)
+        if entry is None or newest is not None:
+            return newest or NO_TABLE
+    for found in ledger.read(["routing"]):
+        if found.chain == WRITER and (until is None or found.at <= until):
+            newest = _table_of(found) or newest
+    return newest or NO_TABLE
+
+
+def _table_of(entry: Entry) -> RoutingTable | None:
     try:
         return msgspec.json.decode(entry.payload, type=RoutingTable)
-    except msgspec.DecodeError as error:
-        raise RolloutError(
-            f"entry {entry.seq} of chain '{entry.chain}' is no routing table", got=str(error)[:200]
-        ) from None
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return None

@@ -1,14 +1,23 @@
-"""What is live, beside what is authorised: at any instant, from the ledger and the signed log."""
+"""What is live, beside what is authorised: at any instant, from the controller's chain and the signed log."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from countermark.ledger.entry import Entry
 from countermark.ledger.ledger import Ledger
+from countermark.records.clock import parse_instant
 from countermark.registry.state import RegistryState
 from countermark.rollout.controller import latest_table
-from countermark.rollout.events import event_of
-from countermark.rollout.machine import RolloutState, fold
+from countermark.rollout.events import RolloutEvent
+from countermark.rollout.machine import RolloutState
+from countermark.rollout.orders import Asked, judge, read_order
+from countermark.rollout.story import Story, by_controller, told
+
+REMEMBERED = timedelta(days=7)
+"""How long a refused order is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,7 @@ class Standing:
         share: Share of entities that the candidate answers.
         challenger: Standing challenger.
         rollout: The last rollout, running or ended.
+        ordered: Orders that wait for the controller, in words.
         divergences: What a person has to reconcile.
     """
 
@@ -33,21 +43,48 @@ class Standing:
     share: float
     challenger: str | None
     rollout: RolloutState | None
+    ordered: tuple[str, ...]
     divergences: tuple[str, ...]
 
 
 def rollouts(ledger: Ledger, *, until: str | None = None) -> dict[str, RolloutState]:
-    """Rollouts by id, as they stand or stood.
+    """Rollouts by id, as they stand or stood: what the controller has written.
 
     Args:
         ledger: The ledger.
-        until: ISO instant; later events are left out.
-
-    Raises:
-        RolloutError: If the ledger holds what could not have happened.
+        until: ISO instant; what was written later is left out.
     """
-    events = [event_of(entry) for entry in ledger.read(["rollout"]) if until is None or entry.at <= until]
-    return fold(sorted(events, key=lambda event: event.at))
+    return told(_written(ledger, until)[0]).states
+
+
+def outcome_of(ledger: Ledger, order: str) -> RolloutEvent | None:
+    """What the controller made of an order, or None while it waits.
+
+    Args:
+        ledger: The ledger.
+        order: Digest of the order.
+    """
+    return told(ledger.read(["rollout"])).outcomes.get(order)
+
+
+def _written(ledger: Ledger, until: str | None) -> tuple[list[Entry], list[Entry]]:
+    """What the controller wrote, in the order of its chain, and what else there is of kind ``rollout``.
+
+    The controller's chain counts as far as the last entry of that time: a clock that was set back tears no hole in it.
+    """
+    mine: list[Entry] = []
+    others: list[Entry] = []
+    for entry in ledger.read(["rollout"]):
+        (mine if by_controller(entry) else others).append(entry)
+    if until is None:
+        return mine, others
+    end = max((k for k, entry in enumerate(mine) if entry.at <= until), default=-1)
+    return mine[: end + 1], [entry for entry in others if entry.at <= until]
+
+
+def _waiting(story: Story, others: Sequence[Entry]) -> list[Asked]:
+    found = {asked.digest: asked for entry in others if (asked := read_order(entry)).digest not in story.outcomes}
+    return list(found.values())
 
 
 def standing(ledger: Ledger, state: RegistryState, *, until: str | None = None) -> tuple[Standing, ...]:
@@ -59,16 +96,17 @@ def standing(ledger: Ledger, state: RegistryState, *, until: str | None = None) 
         until: ISO instant; None for the present.
     """
     table = latest_table(ledger, until=until)
-    states = rollouts(ledger, until=until)
+    mine, others = _written(ledger, until)
+    story = told(mine)
+    waiting = _waiting(story, others)
     found = []
     for model in state.models:
         allowed = tuple(authorisation.ref.version for authorisation in state.authorised(model))
         route = table.models.get(model)
-        mine = [rollout for rollout in states.values() if rollout.model == model]
-        last = mine[-1] if mine else None
-        champion = route.champion if route is not None else (allowed[0] if allowed else None)
-        if champion is not None and champion not in allowed:
-            champion = allowed[0] if allowed else None
+        last = next((one for one in reversed(story.states.values()) if one.model == model), None)
+        entitled = allowed[:1] if route is None else (route.champion, *route.fallbacks)
+        champion = next((version for version in entitled if version in allowed), None)
+        asked = [one for one in waiting if one.event is not None and one.event.model == model]
         found.append(
             Standing(
                 model=model,
@@ -78,17 +116,68 @@ def standing(ledger: Ledger, state: RegistryState, *, until: str | None = None) 
                 share=0.0 if route is None else route.share,
                 challenger=None if route is None else route.challenger,
                 rollout=last,
-                divergences=tuple(_divergences(allowed, champion, last)),
+                ordered=tuple(_ordered(one, state) for one in asked if _stands(one, state)),
+                divergences=(
+                    *_divergences(allowed, champion, last),
+                    *(event.reason for event in story.refused if event.model == model and _recent(event.at, state.now)),
+                    *(_refused(one, state) for one in asked if not _stands(one, state)),
+                ),
             )
         )
     return tuple(found)
 
 
+def strays(ledger: Ledger, state: RegistryState, *, until: str | None = None) -> tuple[str, ...]:
+    """Entries that belong to no model and have no effect, in words: of the last days, or on the controller's chain.
+
+    Args:
+        ledger: The ledger.
+        state: The fold of the signed log, as of the same instant.
+        until: ISO instant; None for the present.
+    """
+    mine, others = _written(ledger, until)
+    story = told(mine)
+    known = set(state.models)
+    return (
+        *story.odd,
+        *(event.reason for event in story.refused if event.model not in known and _recent(event.at, state.now)),
+        *(
+            _refused(one, state)
+            for one in _waiting(story, others)
+            if (one.event is None or one.event.model not in known) and _recent(one.entry.at, state.now)
+        ),
+    )
+
+
+def _stands(asked: Asked, state: RegistryState) -> bool:
+    return judge(asked, state, state.now).verdict != "refused"
+
+
+def _ordered(asked: Asked, state: RegistryState) -> str:
+    by = "" if asked.event is None else f" by {asked.event.by} at {asked.event.at}"
+    held = judge(asked, state, state.now)
+    return f"{asked.place} was ordered{by}, not yet taken up" + (f": {held.reason}" if held.reason else "")
+
+
+def _refused(asked: Asked, state: RegistryState) -> str:
+    return f"{asked.place} counts for nothing: {judge(asked, state, state.now).reason or 'its model is not known'}"
+
+
+def _recent(at: str, now: datetime) -> bool:
+    """Whether it was refused lately: the ledger forgets nothing, and people need not read it for ever."""
+    try:
+        return parse_instant(at) > now - REMEMBERED
+    except (ValueError, ArithmeticError):
+        return True
+
+
 def _divergences(allowed: tuple[str, ...], champion: str | None, last: RolloutState | None) -> list[str]:
     """Authorised and live differ after a rollback, and stay different until a person reconciles them."""
     found = []
-    if champion is None:
+    if champion is None and not allowed:
         found.append("no release is authorised: nothing answers")
+    elif champion is None:
+        found.append("no authorised release has answered everybody before: nothing answers until a rollout is started")
     if last is not None and last.ended in ("rolled_back", "inconclusive") and not last.reconciled:
         words = {"rolled_back": "was rolled back", "inconclusive": "ended inconclusive"}[last.ended]
         still = "is still authorised" if last.candidate in allowed else "is no longer authorised"

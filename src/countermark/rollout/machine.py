@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,7 +14,8 @@ from countermark.records.clock import iso, parse_instant
 from countermark.rollout.events import GuardReading, RolloutEvent
 
 SHADOW, FULL = "shadow", "full"
-_STANDING = ("challenger_named", "challenger_dismissed")
+STANDING = ("challenger_named", "challenger_dismissed")
+"""Events that are no part of a rollout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +72,28 @@ def fold(events: Iterable[RolloutEvent]) -> dict[str, RolloutState]:
     """
     found: dict[str, RolloutState] = {}
     for event in events:
-        if event.type in _STANDING:
-            continue
-        state = found.get(event.rollout)
-        found[event.rollout] = _started(event) if state is None else _after(state, event)
+        if event.type not in STANDING and event.type != "refused":
+            found[event.rollout] = follow(found, event)
     return found
 
 
-def challengers(events: Iterable[RolloutEvent]) -> dict[str, str]:
-    """Version of the standing challenger by model: the last one named and not dismissed."""
-    found: dict[str, str] = {}
-    for event in events:
-        if event.type == "challenger_named":
-            found[event.model] = event.candidate
-        elif event.type == "challenger_dismissed":
-            found.pop(event.model, None)
-    return found
+def follow(states: Mapping[str, RolloutState], event: RolloutEvent) -> RolloutState:
+    """The rollout of an event after it.
+
+    Args:
+        states: Every rollout before it, by id.
+        event: The event.
+
+    Raises:
+        RolloutError: If the event does not follow from those before it.
+    """
+    state = states.get(event.rollout)
+    if state is not None:
+        return _after(state, event)
+    running = next((one.id for one in states.values() if one.model == event.model and one.running), None)
+    if event.type == "started" and running is not None:
+        raise _impossible(event, f"one rollout of a model at a time, and {running} runs")
+    return _started(event)
 
 
 def challenger_event(
@@ -169,9 +176,9 @@ def begin(
 def step(state: RolloutState, readings: Sequence[GuardReading], stage_pairs: int, now: datetime) -> RolloutEvent | None:
     """What happens next, or None if nothing does yet.
 
-    A failed guard turns the release back at once. A stage ends when it has its pairs and hours and no declared guard is
-    thin; without them at the end of ``max_hours`` the rollout is inconclusive: the champion goes on, and nobody has
-    shown the candidate to be bad.
+    A failed guard turns the release back at once. A stage ends when it has its pairs and hours and every declared guard
+    could be judged; without that at the end of ``max_hours`` the rollout is inconclusive: the champion goes on, and
+    nobody has shown the candidate to be bad.
     """
     if not state.running:
         return None
@@ -180,14 +187,17 @@ def step(state: RolloutState, readings: Sequence[GuardReading], stage_pairs: int
         why = "; ".join(_sentence(reading) for reading in failed)
         return _event(state, "rolled_back", now, state.stage, 0.0, why, readings)
     stay, passed = state.stay, now - state.entered
-    thin = [reading.guard for reading in readings if reading.verdict == "thin"]
+    unjudged = [reading for reading in readings if reading.verdict in ("thin", "not evaluated")]
     enough = stage_pairs >= stay.min_pairs and passed >= timedelta(hours=stay.min_hours)
-    if enough and not thin:
+    if enough and not unjudged:
         stage, share = _next(state)
         kind = "completed" if stage == FULL else "advanced"
-        return _event(state, kind, now, stage, share, f"{stage_pairs} pairs in stage '{state.stage}'", readings)
+        why = f"{stage_pairs} pairs in stage '{state.stage}'{_named('left out', readings)}"
+        return _event(state, kind, now, stage, share, why, readings)
     if passed >= timedelta(hours=stay.max_hours):
-        lacking = f"{stage_pairs} of {stay.min_pairs} pairs" + (f", too thin: {', '.join(thin)}" if thin else "")
+        lacking = (
+            f"{stage_pairs} of {stay.min_pairs} pairs{_named('thin', readings)}{_named('not evaluated', readings)}"
+        )
         why = f"stage '{state.stage}' had {lacking} after {stay.max_hours:g} hours"
         return _event(state, "inconclusive", now, state.stage, 0.0, why, readings)
     return None
@@ -253,6 +263,18 @@ def _event(
     )
 
 
+def _named(verdict: str, readings: Sequence[GuardReading]) -> str:
+    found = [
+        reading.guard + (f" ({reading.reason})" if reading.reason else "")
+        for reading in readings
+        if reading.verdict == verdict
+    ]
+    word = "too thin" if verdict == "thin" else verdict
+    return f"; {word}: {', '.join(found)}" if found else ""
+
+
 def _sentence(reading: GuardReading) -> str:
     value = "none" if reading.value is None else f"{reading.value:.4g}"
-    return f"{reading.guard} {value} beyond {reading.limit:.4g} on {reading.n} pairs"
+    return f"{reading.guard} {value} beyond {reading.limit:.4g} on {reading.n} pairs" + (
+        f" ({reading.reason})" if reading.reason else ""
+    )

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 
@@ -20,10 +19,11 @@ from countermark.ledger.entry import Item
 from countermark.ledger.ledger import Ledger
 from countermark.records.clock import iso
 from countermark.records.decision import DecisionRecord, Route, Value, encode
+from countermark.records.identity import new_id
 from countermark.records.release import ReleaseRef
 from countermark.serving.release import Ask, ServedRelease
 from countermark.serving.router import Target
-from countermark.serving.service import DecisionService, Prepared
+from countermark.serving.service import DecisionService, Prepared, same_case
 
 BATCH = 512
 """Decisions of one durable transaction."""
@@ -56,11 +56,13 @@ class ScoredRow:
         row: The case.
         record: Its decision; None if it was refused.
         refused: Why it was refused: fields and rules, never values.
+        known: Whether the decision was on the ledger before.
     """
 
     row: FileRow
     record: DecisionRecord | None
     refused: str = ""
+    known: bool = False
 
 
 class FileScorer:
@@ -89,12 +91,11 @@ class FileScorer:
         now: datetime,
         release: ReleaseRef | None = None,
     ) -> None:
-        standing = service.catalog.standing(model)
-        if standing is None:
-            raise service.not_served(model)
         self._service, self._ledger, self._model, self._now = service, ledger, model, now
         self._pinned = None if release is None else _pinned(service, release)
-        first = self._pinned or standing
+        first = self._pinned or service.champion(model)
+        if first is None:
+            raise service.not_served(model)
         contract = table_contract(first.spec, first.spec.data.table)
         assert contract is not None  # the release's vector builder needed it
         self.types = {name: column.type for name, column in contract.columns.items()}
@@ -163,7 +164,7 @@ class FileScorer:
     def _by(self, release: ServedRelease, row: FileRow) -> Prepared:
         start = time.perf_counter_ns()
         ask = Ask(
-            id=row.id if row.id is not None else uuid4().hex,
+            id=row.id if row.id is not None else new_id(self._now),
             at=iso(self._now),
             now=self._now,
             channel="file",
@@ -207,9 +208,9 @@ def _scored(row: FileRow, found: Prepared | str, known: DecisionRecord | None) -
         return ScoredRow(row, None, found)
     if known is None:
         return ScoredRow(row, found.record)
-    if (known.model, known.request) != (found.record.model, found.record.request):
+    if not same_case(known, found.record):
         return ScoredRow(row, None, "id: used for another request")
-    return ScoredRow(row, known)
+    return ScoredRow(row, known, known=True)
 
 
 def _pinned(service: DecisionService, release: ReleaseRef) -> ServedRelease:
@@ -218,7 +219,9 @@ def _pinned(service: DecisionService, release: ReleaseRef) -> ServedRelease:
         why = [refusal.reason for refusal in service.catalog.refused if refusal.release == str(release)]
         raise RegistryError(
             f"'{release}' may not be served",
-            expected="one of: " + ", ".join(str(known.ref) for known in versions.values()),
+            expected="one of: " + ", ".join(str(known.ref) for known in versions.values())
+            if versions
+            else f"an authorised release of '{release.model}'; there is none",
             got=why[0].splitlines()[0] if why else "no authorisation",
         )
     return versions[release.version]
@@ -230,6 +233,6 @@ def store_of(service: DecisionService, model: str) -> None:
     Raises:
         FeatureStoreError: If it does.
     """
-    standing = service.catalog.standing(model)
-    if standing is not None and standing.builder.plans and service.store is None:
+    champion = service.champion(model)
+    if champion is not None and champion.builder.plans and service.store is None:
         raise FeatureStoreError(f"model '{model}' reads feature views", hint="name the store with --features URL")

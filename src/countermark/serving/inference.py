@@ -7,6 +7,7 @@ from typing import Any
 
 from countermark.features.plans import table_contract
 from countermark.records.decision import Closed, DecisionRecord, Value
+from countermark.records.identity import CallId
 from countermark.serving.refused import Refused
 from countermark.serving.release import ServedRelease
 from countermark.serving.requests import DecisionRequest
@@ -27,10 +28,17 @@ class Tensor(Closed, frozen=True, kw_only=True):
 
 
 class InferRequest(Closed, frozen=True, kw_only=True):
-    """Body of ``POST /v2/models/{model}/infer``."""
+    """Body of ``POST /v2/models/{model}/infer``.
+
+    Attributes:
+        inputs: Columns.
+        id: The caller's own id: the same id with the same rows gives the same decisions again.
+        outputs: Not looked at: every output is answered.
+        parameters: Not looked at.
+    """
 
     inputs: list[Tensor]
-    id: str | None = None
+    id: CallId | None = None
     outputs: list[dict[str, Any]] | None = None
     parameters: dict[str, Any] | None = None
 
@@ -53,11 +61,13 @@ def model_metadata(release: ServedRelease) -> dict[str, Any]:
     }
 
 
-_OUTPUTS = {"probability": "FP64", "score": "FP64", "grade": "BYTES", "decision": "BYTES", "id": "BYTES"}
+_OUTPUTS = {
+    "probability": "FP64", "score": "FP64", "grade": "BYTES", "decision": "BYTES", "id": "BYTES", "version": "BYTES",
+}  # fmt: skip
 
 
 def rows(asked: InferRequest, release: ServedRelease) -> list[DecisionRequest]:
-    """The requests of a call, one per row.
+    """The requests of a call, one per row; under the id of the call each has an id of its own.
 
     Raises:
         Refused: If the tensors are no columns of one length, or of another type than the model's fields.
@@ -76,7 +86,14 @@ def rows(asked: InferRequest, release: ServedRelease) -> list[DecisionRequest]:
         if wanted is not None and tensor.datatype not in _accepted(wanted):
             raise Refused(422, "Refused", f"input '{tensor.name}': datatype {wanted} is expected")
     columns = {tensor.name: tensor.data for tensor in asked.inputs}
-    return [DecisionRequest(request={name: data[k] for name, data in columns.items()}) for k in range(count)]
+    return [
+        DecisionRequest(
+            request={name: data[k] for name, data in columns.items()},
+            # With the number of rows, so that of the rows of a call either all were recorded before or none.
+            id=f"{asked.id}.{k + 1}of{count}" if asked.id else None,
+        )
+        for k in range(count)
+    ]
 
 
 def _accepted(wanted: str) -> tuple[str, ...]:
@@ -103,10 +120,13 @@ def response(asked: InferRequest, release: ServedRelease, records: list[Decision
         "grade": [record.grade or "" for record in records],
         "decision": [record.decision for record in records],
         "id": [record.id for record in records],
+        "version": [record.release.version for record in records],
     }
+    # A call whose rows fall to champion and candidate has no one version: its rows say.
+    answered = dict.fromkeys(columns["version"])
     found: dict[str, Any] = {
         "model_name": release.ref.model,
-        "model_version": release.ref.version,
+        "model_version": next(iter(answered)) if len(answered) == 1 else release.ref.version,
         "outputs": [
             {"name": name, "datatype": _OUTPUTS[name], "shape": [len(records)], "data": data}
             for name, data in columns.items()

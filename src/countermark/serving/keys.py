@@ -85,8 +85,10 @@ def make_key(name: str, scopes: tuple[str, ...]) -> tuple[str, ApiKey]:
     """A new key: its text, to be shown once, and what is kept of it.
 
     Raises:
-        ServingError: If a scope is unknown.
+        ServingError: If it is a key of nobody, or a scope is unknown.
     """
+    if not name.strip() or not name.isprintable():
+        raise ServingError("a key is somebody's", expected="the name of who uses it, in one line", got=repr(name[:80]))
     check_scopes(scopes)
     text = f"cmk_{secrets.token_urlsafe(32)}"
     return text, ApiKey(name=name, sha256=hashlib.sha256(text.encode("utf-8")).hexdigest(), scopes=scopes)

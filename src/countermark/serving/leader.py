@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from countermark.errors import CountermarkError, LedgerError
+from countermark.errors import CountermarkError, LedgerError, RolloutError
 from countermark.ledger.ledger import Ledger
 from countermark.ledger.opening import open_ledger
 from countermark.records.clock import Clock
 from countermark.records.groups import Groups
+from countermark.registry.state import RegistryState
 from countermark.rollout.controller import WRITER, Controller, ReleaseFacts
+from countermark.rollout.events import RolloutEvent
 from countermark.serving.catalog import Catalog
 
 TICK_SECONDS = 0.15
@@ -34,6 +36,17 @@ def release_facts(catalog: Catalog) -> dict[str, dict[str, ReleaseFacts]]:
         }
         for model, versions in catalog.models.items()
     }
+
+
+def trusted_log(catalog: Catalog) -> RegistryState:
+    """The log that a catalog was folded from: it says whose orders count.
+
+    Raises:
+        RolloutError: If none was read yet.
+    """
+    if catalog.state is None:
+        raise RolloutError("no release log was read yet, so that nobody's order can count")
+    return catalog.state
 
 
 class RolloutLeader:
@@ -78,24 +91,42 @@ class RolloutLeader:
                 self._lead(ledger)
         except CountermarkError as error:
             self._log.error("rollouts are not led by this worker any more", error=str(error))
+        except Exception as error:  # noqa: BLE001 - the thread must live to lead again: nobody else turns releases back
+            told = f"{type(error).__name__}: {error}"
+            self._log.error("rollouts are not led by this worker any more", error=told, exc_info=error)
 
     def _lead(self, ledger: Ledger) -> None:
         try:
-            controller = Controller(ledger, self._facts, self._clock, groups=self._groups)
+            controller = Controller(
+                ledger, self._facts, lambda: trusted_log(self._catalog()), self._clock, groups=self._groups
+            )
         except LedgerError:
             return
         self._log.info("leads rollouts", chain=ledger.chain)
+        noticed: tuple[str, ...] = ()
         while not self._stop.wait(TICK_SECONDS):
-            for event in controller.tick():
-                self._log.info(
-                    "rollout",
-                    rollout=event.rollout,
-                    model=event.model,
-                    what=event.type,
-                    stage=event.stage,
-                    share=event.share,
-                    reason=event.reason,
-                )
+            done = controller.tick()
+            for event in (*controller.taken, *done):
+                self._tell(event)
+            for text in controller.noticed:
+                if text not in noticed:
+                    self._log.error("rollout evidence or order unread", what=text)
+            noticed = controller.noticed
+
+    def _tell(self, event: RolloutEvent) -> None:
+        if event.type == "refused":
+            self._log.error("rollout order refused", rollout=event.rollout, reason=event.reason)
+            return
+        self._log.info(
+            "rollout",
+            rollout=event.rollout,
+            model=event.model,
+            what=event.type,
+            by=event.by,
+            stage=event.stage,
+            share=event.share,
+            reason=event.reason,
+        )
 
     def close(self) -> None:
         """Give up the lead."""

@@ -8,20 +8,21 @@ from typing import Any
 from countermark.config.contract import ColumnContract
 from countermark.features.plans import table_contract
 from countermark.ledger.entry import MAX_KEY
-from countermark.serving.catalog import Catalog
+from countermark.records.identity import ID_PATTERN, ID_RULE
 from countermark.serving.release import ServedRelease
+from countermark.serving.service import DecisionService
 
 _KEY: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[^\\u0000]*$"}
 _TYPES = {"integer": "integer", "number": "number", "text": "string", "boolean": "boolean", "date": "string"}
 
 
-def document(catalog: Catalog) -> dict[str, Any]:
+def document(service: DecisionService) -> dict[str, Any]:
     """An OpenAPI 3.1 document."""
     paths: dict[str, Any] = {}
-    for model in sorted(catalog.models):
-        standing = catalog.standing(model)
-        if standing is not None:
-            paths[f"/v1/models/{model}/decisions"] = {"post": _decision(model, standing)}
+    for model in sorted(service.catalog.models):
+        champion = service.champion(model)
+        if champion is not None:
+            paths[f"/v1/models/{model}/decisions"] = {"post": _decision(model, champion)}
     paths |= _fixed()
     return {
         "openapi": "3.1.0",
@@ -66,9 +67,9 @@ def _decision(model: str, release: ServedRelease) -> dict[str, Any]:
         "properties": {
             "request": request,
             "id": {
-                **_KEY,
                 "type": ["string", "null"],
-                "description": "own id; the same id gives the same decision again",
+                "pattern": ID_PATTERN,
+                "description": f"own id, {ID_RULE}; the same id gives the same decision again",
             },
             "entity": {**_KEY, "type": ["string", "null"]},
         },
@@ -190,9 +191,26 @@ _ANSWER: dict[str, Any] = {
                 "required": ["code", "text", "contribution"],
             },
         },
+        "without_history": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Feature views whose store knows nothing of the entity; their features are those of nobody.",
+        },
         "route": {"type": "object"},
     },
-    "required": ["id", "at", "model", "release", "score", "probability", "grade", "decision", "reasons", "route"],
+    "required": [
+        "id",
+        "at",
+        "model",
+        "release",
+        "score",
+        "probability",
+        "grade",
+        "decision",
+        "reasons",
+        "without_history",
+        "route",
+    ],
 }
 
 _PROBLEM: dict[str, Any] = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from countermark.features.intake import EventIntake
 from countermark.features.online import OnlineStore
+from countermark.features.request import FieldProblem, RequestError
 from countermark.features.vector import InputValue, VectorBuilder
 from countermark.records.decision import DecisionRecord, Digests, ReleaseBinding, Route, Value, ViewReading
 from countermark.records.release import ReleaseRef
@@ -31,6 +32,7 @@ class Ask:
         entity: Whom it is about.
         request: Fields as they came.
         route: Why this release answers.
+        caller: Name of the API key that asked; None where keys are not asked for.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Ask:
     entity: str | None
     request: Mapping[str, Value]
     route: Route
+    caller: str | None = None
 
 
 class ServedRelease:
@@ -86,11 +89,22 @@ class ServedRelease:
         )
 
     def entity(self, request: Mapping[str, Any], stated: str | None) -> str | None:
-        """Whom a request is about: the model's entity field, or else what the caller states."""
+        """Whom a request is about: the model's entity field, or else what the caller states.
+
+        Raises:
+            RequestError: If the caller states another entity than the request's own field, or the field names nobody.
+        """
         if self.entity_field is None:
             return stated
         value = request.get(self.entity_field)
-        return stated if value is None else str(value)
+        if value is None:
+            return stated
+        about = str(value)
+        if not about.strip() or (stated is not None and stated != about):
+            expected = "the same entity as beside the request" if about.strip() else "whom the request is about"
+            problem = FieldProblem(self.entity_field, "entity", expected)
+            raise RequestError(f"a request to '{self.ref.model}'", (problem,))
+        return about
 
     def decide(self, ask: Ask, store: OnlineStore | None) -> DecisionRecord:
         """Decide on a request.
@@ -111,6 +125,7 @@ class ServedRelease:
             id=ask.id,
             at=ask.at,
             channel=ask.channel,
+            caller=ask.caller,
             model=self.ref.model,
             entity=ask.entity,
             request=dict(ask.request),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -9,6 +11,7 @@ import msgspec
 from countermark.features.request import FieldProblem
 from countermark.ledger.entry import MAX_KEY
 from countermark.records.decision import Closed, DecisionRecord, Value
+from countermark.records.identity import Id
 
 Key: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY, pattern=r"^[^\x00]*$")]
 """What the ledger can find again: text without NUL, neither empty nor endless."""
@@ -21,12 +24,13 @@ class DecisionRequest(Closed, frozen=True, kw_only=True):
 
     Attributes:
         request: Fields that the model's contract promises.
-        id: The caller's own id: the same id gives the same decision again.
+        id: The caller's own id (:data:`countermark.records.identity.ID_RULE`): the same id gives the same decision
+            again; about another case it is refused.
         entity: Whom it is about, for a model whose requests do not say.
     """
 
     request: dict[str, Value]
-    id: Key | None = None
+    id: Id | None = None
     entity: Key | None = None
 
 
@@ -80,6 +84,41 @@ class LinkedRequest(Closed, frozen=True, kw_only=True):
     reason: _Words = ""
 
 
+class _RepeatedNameError(ValueError):
+    """An object of a body has a name twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedNameError(next(name for name in names if names.count(name) > 1))
+
+
+_MEMBER = re.compile(rb'"\s*:')
+"""The end of a member's name. A text inside a string may look like one, so that there are never too few."""
+
+
+def repeated_name(body: bytes, asked: Closed | None = None) -> str | None:
+    """The first name that an object of a JSON text has twice: readers disagree on which of its values counts.
+
+    Args:
+        body: The JSON text.
+        asked: What was decoded from it, where that is known.
+    """
+    if isinstance(asked, DecisionRequest):
+        told = 1 + len(asked.request) + (asked.id is not None) + (asked.entity is not None)
+        if len(_MEMBER.findall(body)) == told:
+            return None
+    try:
+        json.loads(body, object_pairs_hook=_once, parse_int=str, parse_float=str)
+    except _RepeatedNameError as error:
+        return str(error)[:80]
+    except RecursionError:
+        # Whatever is nested as deep as this is no field of any contract, and is refused as one.
+        return None
+    return None
+
+
 _ANSWER = msgspec.json.Encoder(order="sorted")
 
 
@@ -99,6 +138,7 @@ def answer(record: DecisionRecord) -> bytes:
                 {"code": given.code, "text": given.text, "contribution": float.fromhex(given.contribution)}
                 for given in record.reasons
             ],
+            "without_history": [view.view for view in record.views if view.unknown],
             "route": {"arm": record.route.arm, "rollout": record.route.rollout, "stage": record.route.stage},
         }
     )

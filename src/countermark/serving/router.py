@@ -10,6 +10,7 @@ from countermark.errors import ServingError
 from countermark.ledger.ledger import Ledger
 from countermark.records.decision import Route
 from countermark.records.routing import RoutingTable, bucket_of, takes_candidate
+from countermark.rollout.events import WRITER
 from countermark.serving.catalog import Catalog
 from countermark.serving.release import ServedRelease
 
@@ -33,12 +34,12 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def read_table(ledger: Ledger) -> RoutingTable:
-    """The newest routing table on the ledger.
+    """The newest routing table of the controller: what another chain holds is no table.
 
     Raises:
         ServingError: If the entry is no routing table.
     """
-    entry = ledger.latest("routing")
+    entry = ledger.latest("routing", chain=WRITER)
     if entry is None:
         return NO_TABLE
     try:
@@ -51,11 +52,24 @@ def read_table(ledger: Ledger) -> RoutingTable:
         ) from None
 
 
+def champion_of(catalog: Catalog, table: RoutingTable, model: str) -> ServedRelease | None:
+    """The release that answers whom no candidate answers; None if nothing of the model may answer.
+
+    Where a release that the table names may not be served, the newest one that answered everybody before stands in. A
+    release that was turned back, or was never ramped, does not.
+    """
+    planned = table.models.get(model)
+    if planned is None:
+        return catalog.standing(model)
+    releases = catalog.models.get(model, {})
+    entitled = (planned.champion, *planned.fallbacks)
+    return next((releases[version] for version in entitled if version is not None and version in releases), None)
+
+
 def route(catalog: Catalog, table: RoutingTable, model: str, sticky: str) -> Target | None:
     """Who answers a request: the same on every worker that has the same catalog and table.
 
-    A release that the table names and that may not be served is passed over: the champion's place is then taken by
-    the release authorised first, the candidate's and challenger's by nobody.
+    A candidate or challenger that the table names and that may not be served is passed over.
 
     Args:
         catalog: Releases that may be served.
@@ -64,16 +78,15 @@ def route(catalog: Catalog, table: RoutingTable, model: str, sticky: str) -> Tar
         sticky: The entity, or the decision's id.
 
     Returns:
-        None if nothing of the model may be served.
+        None if nothing of the model may answer this request.
     """
     releases = catalog.models.get(model)
-    standing = catalog.standing(model)
-    if releases is None or standing is None:
-        return None
+    champion = champion_of(catalog, table, model)
     planned = table.models.get(model)
     if planned is None:
-        return Target(standing, Route(arm="champion", table=table.version), ())
-    champion = releases.get(planned.champion, standing)
+        return None if champion is None else Target(champion, Route(arm="champion", table=table.version), ())
+    if releases is None:
+        return None
     candidate = releases.get(planned.candidate) if planned.candidate is not None else None
     challenger = releases.get(planned.challenger) if planned.challenger is not None else None
     bucket = bucket_of(planned.rollout, sticky) if planned.rollout is not None else 0
@@ -91,7 +104,8 @@ def route(catalog: Catalog, table: RoutingTable, model: str, sticky: str) -> Tar
     by_candidate = candidate is not None and takes_candidate(bucket, planned.share)
     arms: list[tuple[ServedRelease | None, Arm]] = [(champion, "champion"), (candidate, "candidate")]
     (answers, arm), other = arms[by_candidate], arms[not by_candidate]
-    assert answers is not None  # the candidate answers only if there is one
+    if answers is None:
+        return None
     paired = [other] if planned.shadow and candidate is not None else []
     shadows = [*paired, (challenger, "challenger")]
     return Target(

@@ -54,7 +54,7 @@ def run(settings: Settings, *, host: str, port: int, workers: int) -> None:
     """Serve until SIGTERM or SIGINT; then finish what was begun, and return.
 
     Every worker is an equal process on one socket, with a chain of the ledger of its own. A worker that dies is
-    started again; if the parent dies, the workers end with it.
+    started again, however often; if the parent dies, the workers end with it. If no worker ever comes to run, it ends.
 
     Args:
         settings: What every worker opens.
@@ -70,13 +70,13 @@ def run(settings: Settings, *, host: str, port: int, workers: int) -> None:
     os.environ[METRICS_FOLDER] = str(folder)
     os.environ[SETTINGS_VARIABLE] = msgspec.json.encode(msgspec.structs.replace(settings, parent=os.getpid())).decode()
     # Imported before the workers are forked: they share its memory, and one that is started again is there at once.
-    from granian import Granian
     from granian.constants import Interfaces
     from granian.log import LogLevels
 
     import countermark.serving.http  # noqa: F401
+    from countermark.serving.supervisor import Supervisor
 
-    server = Granian(
+    server = Supervisor(
         TARGET,
         address=host,
         port=port,
@@ -85,7 +85,6 @@ def run(settings: Settings, *, host: str, port: int, workers: int) -> None:
         factory=True,
         websockets=False,
         log_level=LogLevels.warning,
-        respawn_failed_workers=True,
         respawn_interval=_RESPAWN_SECONDS,
         workers_kill_timeout=_END_SECONDS,
     )

@@ -5,26 +5,29 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 
-from countermark.errors import CountermarkError, FeatureStoreError, LedgerError, ServingError
+from countermark.errors import CountermarkError, FeatureStoreError, RegistryError, ServingError
 from countermark.features.definitions import ViewPlan
 from countermark.features.online import OnlineStore
 from countermark.ledger.entry import Entry
 from countermark.ledger.ledger import Ledger
 from countermark.records.clock import Clock, iso
 from countermark.records.decision import DecisionRecord, EventRecord, ImportedDecision, Route, Value, decode, encode
+from countermark.records.identity import new_id
 from countermark.records.routing import RoutingTable
 from countermark.registry.directory import ServingDirectory
-from countermark.serving.catalog import Catalog, Refusal, load_catalog
+from countermark.serving.catalog import Catalog, Refusal, load_catalog, without_lapsed
 from countermark.serving.release import Ask, ServedRelease
-from countermark.serving.router import NO_TABLE, Target, read_table, route
+from countermark.serving.router import NO_TABLE, Target, champion_of, read_table, route
+from countermark.serving.seen import SeenLog
 
 
 class NotServedError(ServingError):
@@ -46,6 +49,11 @@ class Prepared:
     payload: bytes
     target: Target
     ask: Ask
+
+
+def same_case(stored: DecisionRecord, asked: DecisionRecord) -> bool:
+    """Whether a decision under an id that was used before is about the same case: model, entity and request."""
+    return (stored.model, stored.entity, stored.request) == (asked.model, asked.entity, asked.request)
 
 
 class DecisionService:
@@ -78,6 +86,7 @@ class DecisionService:
         self._directory = directory
         self._ledger = ledger
         self._environment = environment
+        self._seen = SeenLog.beside(ledger, directory)
         self._told = told
         self._refused: frozenset[tuple[str, str]] = frozenset()
         self._stamp: tuple[int, int] | None = None
@@ -88,17 +97,46 @@ class DecisionService:
     def refresh(self) -> None:
         """Look again at the signed log and the routing table; cheap when neither has changed.
 
+        The table is read even if the log cannot be: a rollback must not wait for a log to be mended.
+
         Raises:
             RegistryError: If the log was replaced by one that cannot be verified; what was served goes on.
             LedgerError: If the ledger cannot be read.
+            ServingError: If the newest routing table cannot be read; the one before goes on.
+        """
+        try:
+            self.refresh_catalog()
+        finally:
+            self.refresh_table()
+
+    def refresh_catalog(self) -> None:
+        """Look again at the signed log.
+
+        Raises:
+            RegistryError: If the log was replaced by one that cannot be verified; what was served goes on.
         """
         now = self.clock.now()
         stamp = self._stamp_of()
         lapsed = self.catalog.until is not None and now >= self.catalog.until
         if stamp != self._stamp or lapsed:
-            self.catalog = load_catalog(self._directory, now, environment=self._environment, earlier=self.catalog)
-            self._stamp = stamp
-            self._tell()
+            try:
+                self.catalog = load_catalog(
+                    self._directory, now, environment=self._environment, earlier=self.catalog, seen=self._seen
+                )
+                self._stamp = stamp
+            except RegistryError:
+                self.catalog = without_lapsed(self.catalog, now)
+                raise
+            finally:
+                self._tell()
+
+    def refresh_table(self) -> None:
+        """Look again at the routing table.
+
+        Raises:
+            LedgerError: If the ledger cannot be read.
+            ServingError: If the newest routing table cannot be read; the one before goes on.
+        """
         if self._ledger is not None:
             self.table = read_table(self._ledger)
 
@@ -125,6 +163,7 @@ class DecisionService:
         identity: str | None = None,
         entity: str | None = None,
         now: datetime | None = None,
+        caller: str | None = None,
     ) -> Prepared:
         """Decide on a request; the decision holds only once its payload is durable on the ledger.
 
@@ -135,6 +174,7 @@ class DecisionService:
             identity: The caller's own id for the decision, for a repeat that must not decide twice.
             entity: Whom it is about, for a model whose requests do not say.
             now: Instant of the request; the clock's present otherwise.
+            caller: Name of the API key that asked.
 
         Raises:
             NotServedError: If no release of the model may answer.
@@ -143,11 +183,11 @@ class DecisionService:
             ScorerError: If the vector holds what the scorer refuses.
         """
         instant = self.clock.now() if now is None else now
-        key = identity if identity is not None else uuid4().hex
-        standing = self.catalog.standing(model)
-        if standing is None:
+        key = identity if identity is not None else new_id(instant)
+        champion = self.champion(model)
+        if champion is None:
             raise self.not_served(model)
-        about = standing.entity(request, entity)
+        about = champion.entity(request, entity)
         target = route(self.catalog, self.table, model, about if about is not None else key)
         if target is None:
             raise self.not_served(model)
@@ -159,20 +199,21 @@ class DecisionService:
             entity=about,
             request=request,
             route=target.route,
+            caller=caller,
         )
         start = time.perf_counter_ns()
         try:
             record = target.release.decide(ask, self.store)
-        except CountermarkError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a candidate fails of, the champion answers
             return self._fall_back(target, ask, error)
         micros = (time.perf_counter_ns() - start) // 1000
         return Prepared(record, encode(msgspec.structs.replace(record, latency_us=micros)), target, ask)
 
-    def _fall_back(self, target: Target, ask: Ask, error: CountermarkError) -> Prepared:
+    def _fall_back(self, target: Target, ask: Ask, error: Exception) -> Prepared:
         """Where the candidate fails, the champion answers, and the failure is scored as the candidate's shadow.
 
         Raises:
-            CountermarkError: The candidate's error if nothing else may answer; the champion's if it fails too.
+            Exception: The error if nothing else may answer; the champion's if it fails too.
         """
         champion = [(release, planned) for release, planned in target.shadows if planned.arm == "champion"]
         if target.route.arm != "candidate" or not champion:
@@ -180,17 +221,29 @@ class DecisionService:
         release, planned = champion[0]
         others = tuple(shadow for shadow in target.shadows if shadow[1].arm != "champion")
         turned = Target(release, planned, ((target.release, target.route), *others))
-        asked = Ask(ask.id, ask.at, ask.now, ask.channel, ask.entity, ask.request, planned)
+        asked = replace(ask, route=planned)
         record = release.decide(asked, self.store)
         return Prepared(record, encode(record), turned, asked)
 
+    def champion(self, model: str) -> ServedRelease | None:
+        """The release that answers whom no candidate answers; None if nothing of the model may answer."""
+        return champion_of(self.catalog, self.table, model)
+
     def not_served(self, model: str) -> NotServedError:
         """The error that says why a model is not served."""
-        refused = [refusal for refusal in self.catalog.refused if refusal.release.partition("@")[0] == model]
+        unproven = ", ".join(f"v{version}" for version in self.catalog.models.get(model, {}))
+        if unproven:
+            return NotServedError(
+                f"no release of '{model}' may answer",
+                expected="a release that answered everybody before, or one that a rollout brought in",
+                got=f"authorised: {unproven}, turned back or never ramped",
+                hint=f"countermark rollout start {model}@vVERSION",
+            )
+        served = ", ".join(sorted(self.catalog.models))
         return NotServedError(
             f"model '{model}' is not served",
-            expected="one of: " + (", ".join(sorted(self.catalog.models)) or "no model is authorised"),
-            got=refused[0].reason.splitlines()[0] if refused else "no release of it is authorised",
+            expected=f"one of: {served}" if served else "an authorised release of any model; there is none",
+            got=self.catalog.why_not(model) or "no release of it is authorised",
             hint="countermark status",
         )
 
@@ -263,16 +316,27 @@ class DecisionService:
         """Score a request with a release that does not answer it; an error becomes part of the record."""
         start = time.perf_counter_ns()
         asked = msgspec.structs.replace(planned)
-        shadowed = Ask(ask.id, ask.at, ask.now, ask.channel, ask.entity, ask.request, asked)
+        shadowed = replace(ask, route=asked)
         try:
             record = release.decide(shadowed, self.store)
-        except CountermarkError as error:
+        except Exception as error:  # noqa: BLE001 - a failure of any kind is this release's, and is recorded as such
             record = _failed(shadowed, release, error)
         micros = (time.perf_counter_ns() - start) // 1000
         return encode(msgspec.structs.replace(record, latency_us=micros))
 
 
-def _failed(ask: Ask, release: ServedRelease, error: CountermarkError) -> DecisionRecord:
+def _named(error: Exception) -> str:
+    """What went wrong, without a value of the request: an error of our own says no values, of another the kind and
+    place do.
+    """
+    if isinstance(error, CountermarkError):
+        return f"{type(error).__name__}: {error.what}"
+    frames = traceback.extract_tb(error.__traceback__, -1)
+    place = f" in {frames[-1].name} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return type(error).__name__ + place
+
+
+def _failed(ask: Ask, release: ServedRelease, error: Exception) -> DecisionRecord:
     return DecisionRecord(
         id=ask.id,
         at=ask.at,
@@ -290,12 +354,18 @@ def _failed(ask: Ask, release: ServedRelease, error: CountermarkError) -> Decisi
         decision="",
         reasons=(),
         route=ask.route,
-        error=f"{type(error).__name__}: {error.what}",
+        error=_named(error),
     )
 
 
 class ShadowScorer:
     """Scores shadows off the caller's path: one thread and a bounded queue; the surplus is counted.
+
+    Attributes:
+        dropped: Shadows that found the queue full.
+        scored: Shadows that are on the ledger, failures of a release among them.
+        failed: Shadows that could not be stored.
+        trouble: What the last of these failed of.
 
     Args:
         service: The service.
@@ -313,6 +383,7 @@ class ShadowScorer:
         self.dropped = 0
         self.scored = 0
         self.failed = 0
+        self.trouble = ""
         self._service = service
         self._append = append
         self._waiting: queue.Queue[Prepared | None] = queue.Queue(most_waiting)
@@ -340,17 +411,20 @@ class ShadowScorer:
             self._score(batch)
 
     def _score(self, batch: list[Prepared]) -> None:
-        entries = [
-            ("shadow", item.ask.id, self._service.shadow_payload(item.ask, release, planned), item.ask.at)
-            for item in batch
-            for release, planned in item.target.shadows
-        ]
+        due = sum(len(item.target.shadows) for item in batch)
         try:
-            self._append(entries)
-        except LedgerError:
-            self.failed += len(entries)
+            self._append(
+                [
+                    ("shadow", item.ask.id, self._service.shadow_payload(item.ask, release, planned), item.ask.at)
+                    for item in batch
+                    for release, planned in item.target.shadows
+                ]
+            )
+        except Exception as error:  # noqa: BLE001 - the thread lives on: later shadows must not pay for these
+            self.failed += due
+            self.trouble = _named(error)
         else:
-            self.scored += len(entries)
+            self.scored += due
 
     def close(self) -> None:
         """Score what waits, then end."""

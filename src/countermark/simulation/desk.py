@@ -1,4 +1,4 @@
-"""The governance of the simulated bank: builds, proposals, approvals, publications, in simulated time."""
+"""The governance of a bank of a simulation: builds, proposals, approvals, publications, in simulated time."""
 
 from __future__ import annotations
 
@@ -16,33 +16,38 @@ from countermark.governance.publication import assign, publish
 from countermark.records.clock import SimulatedClock
 from countermark.records.release import ReleaseRef
 from countermark.registry.signing import KeySigner
-from countermark.simulation.bank import MODEL
 from countermark.simulation.people import PEOPLE, charter, make_keys
 
-WAIVED_UNTIL = "2027-06-30"
+WAIVED_DAYS = 500
+"""How long a waiver of the simulation holds."""
+
 Say = Callable[[str], None]
 
 
 class Desk:
-    """Builds and governs the simulated model.
+    """Builds and governs one model, with signers made for the occasion; their keys lie beside the bank.
 
     Args:
-        root: The bank's folder, with its files written.
+        root: The bank's folder, with its files written, in no repository yet.
+        model: Name of the model.
         clock: Simulated time.
         say: Called with each line of the story.
     """
 
-    def __init__(self, root: Path, clock: SimulatedClock, say: Say) -> None:
+    def __init__(self, root: Path, model: str, clock: SimulatedClock, say: Say) -> None:
         self.root = root
+        self.model = model
         self.clock = clock
         self.say = say
         self.keys: dict[str, KeySigner] = make_keys(root.parent / "keys")
         self._git("init", "-q", "-b", "main")
         self._git("config", "user.name", "Simulator")
         self._git("config", "user.email", "simulator@localhost")
-        self.run("dvc", "init", "-q")
+        self._git("config", "commit.gpgsign", "false")
+        if not (root / ".dvc").is_dir():
+            self.run("dvc", "init", "-q")
         self.run("countermark", "compile")
-        self.commit("An empty bank")
+        self.commit("The bank as it begins")
         log = open_registry(root, clock=clock).log
         self.trust_root = log.begin(self.keys["rik"], charter(self.keys), clock.now())
         self._git("config", "countermark.trustRoot", self.trust_root)
@@ -51,12 +56,12 @@ class Desk:
     def bank(self) -> BankRegistry:
         """The registry, a minute later: every entry has its own time."""
         self.clock.set(self.clock.now() + timedelta(minutes=1))
-        return open_registry(self.root, clock=self.clock)
+        return open_registry(self.root, trust_root=self.trust_root, clock=self.clock)
 
     def commit(self, message: str) -> None:
         """Commit everything."""
         self._git("add", "-A")
-        self._git("commit", "-q", "-m", message)
+        self._git("commit", "-q", "--allow-empty", "-m", message)
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Change one place of a file.
@@ -72,13 +77,13 @@ class Desk:
 
     def build(self, message: str) -> None:
         """Compile, build with DVC, and commit."""
-        self.run("countermark", "build", MODEL)
+        self.run("countermark", "build", self.model)
         self.commit(message)
 
     def release(self, version: str, *, evidence: tuple[Path, ...] = ()) -> ReleaseRef:
         """Take a build from proposal to authorisation, with everybody's signature and a waiver for every open gate."""
-        ref = ReleaseRef(MODEL, version)
-        workflow.propose(self.bank, self.keys["dana"], MODEL, evidence=evidence)
+        ref = ReleaseRef(self.model, version)
+        workflow.propose(self.bank, self.keys["dana"], self.model, evidence=evidence)
         self.say(f"dana proposes {ref}")
         self._waive(ref)
         for name in ("vera", "rik"):
@@ -96,25 +101,25 @@ class Desk:
         proposal = self.bank.state().release(ref).proposal
         controlled = {test for control in proposal.controls for test in control.tests}
         waived = [gate for gate in proposal.gates if gate.test not in controlled]
+        until = f"{self.clock.now() + timedelta(days=WAIVED_DAYS):%Y-%m-%d}"
         for gate in waived:
             workflow.waive(
                 self.bank,
                 self.keys["rik"],
                 ref,
                 subject=(gate.test, None),
-                reason="Accepted for the simulated bank until the next validation",
+                reason="Accepted for the simulation until the next validation",
                 owner="Olga Owner",
-                expires=WAIVED_UNTIL,
+                expires=until,
             )
         if waived:
-            self.say(f"rik waives until {WAIVED_UNTIL}: " + ", ".join(f"{g.test} ({g.light})" for g in waived))
+            self.say(f"rik waives until {until}: " + ", ".join(f"{g.test} ({g.light})" for g in waived))
 
     def self_approval(self, version: str) -> str | None:
         """Let the developer approve their own candidate; the refusal in words, or None if it went through."""
         try:
-            workflow.approve(
-                self.bank, self.keys["dana"], ReleaseRef(MODEL, version), workflow.Verdict(role="validator")
-            )
+            ref = ReleaseRef(self.model, version)
+            workflow.approve(self.bank, self.keys["dana"], ref, workflow.Verdict(role="validator"))
         except RegistryError as error:
             return error.what
         return None
@@ -129,10 +134,10 @@ class Desk:
             SimulationError: If it fails, with what it said.
         """
         here = Path(sys.executable).parent
-        path = f"{here}{os.pathsep}{os.environ.get('PATH', '')}"
-        done = subprocess.run(
-            command, cwd=self.root, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
-        )
+        # Nothing that this process was told of a real bank's ledger, log or repository may reach the simulated one.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("COUNTERMARK_", "GIT_"))}
+        kept["PATH"] = f"{here}{os.pathsep}{os.environ.get('PATH', '')}"
+        done = subprocess.run(command, cwd=self.root, env=kept, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SimulationError(
                 f"'{' '.join(command[:3])}' failed in the simulated bank",

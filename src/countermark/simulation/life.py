@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
+import pyarrow as pa
 import yaml
 
-from countermark.config.operations import monitor_plans, rollout_plan
-from countermark.contracts.tables import read_table
+from countermark.config.operations import monitor_plans
+from countermark.config.rollout import RolloutPlan
 from countermark.errors import CountermarkError
 from countermark.features.audit import AuditReport, recompute
-from countermark.features.online import open_store
+from countermark.features.online import OnlineStore
+from countermark.features.request import RequestError
 from countermark.ledger.opening import open_ledger
 from countermark.monitoring.run import ModelRun, WatchedRelease, run_monitor
 from countermark.records.clock import SimulatedClock, iso
@@ -24,88 +26,119 @@ from countermark.review.prepare import Sources, prepare
 from countermark.review.signing import record, sign, write_review
 from countermark.rollout import machine
 from countermark.rollout.controller import WRITER, Controller
-from countermark.rollout.events import RolloutEvent, event_bytes
+from countermark.rollout.events import RolloutEvent
 from countermark.rollout.live import rollouts
+from countermark.rollout.machine import RolloutState
+from countermark.rollout.orders import give_order
 from countermark.rollout.start import name_challenger, start_rollout
-from countermark.serving.leader import release_facts
+from countermark.serving.leader import release_facts, trusted_log
 from countermark.serving.service import DecisionService
-from countermark.simulation.bank import MODEL
 from countermark.simulation.desk import Desk
-from countermark.simulation.traffic import LABEL_DAYS, Application, Traffic
+from countermark.simulation.traffic import Application, Event
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """An outcome that is not known yet."""
+
+    at: datetime
+    observed: datetime
+    decision: str
+    value: float
 
 
 @dataclass
 class Life:
-    """The simulated bank in production.
+    """A model in production, in this process and in simulated time.
 
     Attributes:
-        desk: Its governance.
+        desk: The governance of its bank.
         clock: Simulated time.
-        traffic: Its customers.
+        store: The online feature store, with the model's views published.
         say: Called with each line of the story.
+        history: Tables that the views were published from, for the audit of served vectors.
         groups: Protected group by customer.
         runs: Monitoring runs so far.
-        refusals: Requests that were refused, by reason.
+        refused: Why a request or an event was refused, by its id.
     """
 
     desk: Desk
     clock: SimulatedClock
-    traffic: Traffic
+    store: OnlineStore
     say: Callable[[str], None]
-    groups: dict[str, dict[str, str]] = field(default_factory=dict)
+    history: Mapping[str, pa.Table] = field(default_factory=dict)
+    groups: dict[str, Mapping[str, str]] = field(default_factory=dict)
     runs: list[ModelRun] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
-    _due: list[tuple[datetime, str, bool]] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    _due: list[_Due] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        root = self.desk.root
+        root, self.model = self.desk.root, self.desk.model
         self.ledger = open_ledger(root / "ledger")
         self.leader = open_ledger(root / "ledger", writer=WRITER)
-        url = f"sqlite:///{root / '.countermark' / 'features.sqlite'}"
-        self.desk.run("countermark", "features", "materialize", "--as-of", iso(self.clock.now()), "--to", url)
-        self.store = open_store(url)
-        people = self.traffic.people
-        words = {"f": "female", "m": "male"}
-        self.groups = {str(c): {"sex": words[str(s)]} for c, s in zip(people.customer, people.sex, strict=True)}
         self.service = DecisionService(self.desk.bank.directory, self.ledger, self.store, self.clock)
         self.controller = Controller(
-            self.leader, lambda: release_facts(self.service.catalog), self.clock, groups=self.groups
+            self.leader,
+            lambda: release_facts(self.service.catalog),
+            lambda: trusted_log(self.service.catalog),
+            self.clock,
+            groups=self.groups,
         )
 
     # --- a day
 
-    def statements(self, day: datetime, months: int = 1) -> int:
-        """Take in the statements of the last months: on the ledger first, then in the feature store."""
-        found = self.traffic.statements(day, months)
-        for start in range(0, len(found), 400):
-            part = found[start : start + 400]
-            at = iso(self.clock.now())
-            self.ledger.append_many(
-                [
-                    (
-                        "event",
-                        statement.event["customer"],
-                        encode(EventRecord(table="statements", event=statement.event, known_at=at)),
-                        at,
-                    )
-                    for statement in part
-                ]
-            )
-            for statement in part:
-                views = self.service.views_of("statements", statement.event)
-                self.service.ingest(views, statement.event, self.clock.now())
-        return len(found)
+    def take_in(self, events: Sequence[Event]) -> None:
+        """Take in events that the bank has by now: on the ledger first, then in the feature store.
 
-    def day(self, day: datetime, count: int, *, income_factor: float = 1.0) -> list[RolloutEvent]:
-        """One day: applications in order of time, outcomes that became known, the controller after every one."""
-        happened: list[RolloutEvent] = []
+        An event that breaks its contract is refused, as the service refuses it: it is on neither.
+        """
+        at = iso(self.clock.now())
+        for start in range(0, len(events), 400):
+            items, taken = [], []
+            for one in events[start : start + 400]:
+                try:
+                    taken.append((self.service.views_of(one.table, one.event), one))
+                except RequestError as error:
+                    self.refused[one.id] = error.what
+                    continue
+                record = EventRecord(table=one.table, event=dict(one.event), known_at=at)
+                items.append(("event", one.id, encode(record), at))
+            self.ledger.append_many(items)
+            for views, one in taken:
+                self.service.ingest(views, one.event, self.clock.now())
+
+    def day(self, day: datetime, applications: Sequence[Application]) -> list[RolloutEvent]:
+        """One day in order of time: outcomes that became known, events, applications, the controller after each."""
+        self._pass(day)
         self._outcomes(day)
-        for application in self.traffic.applications(day, count, income_factor=income_factor):
-            if application.at > self.clock.now():
-                self.clock.set(application.at)
-            self._decide(application)
+        coming: list[tuple[datetime, int, Event | Application]] = []
+        for application in applications:
+            coming.append((application.at, 1, application))
+            coming.extend((min(event.known_at, application.at), 0, event) for event in application.history)
+        happened: list[RolloutEvent] = []
+        waiting: list[Event] = []
+        for at, _, thing in sorted(coming, key=lambda one: one[:2]):
+            if isinstance(thing, Event):
+                waiting.append(thing)
+                self._pass(at)
+                continue
+            self.take_in(waiting)
+            waiting = []
+            self._pass(at)
+            self._decide(thing)
             happened += self._tick()
         return happened
+
+    def _pass(self, until: datetime) -> None:
+        if until > self.clock.now():
+            self.clock.set(until)
+
+    def run_out(self) -> None:
+        """Let time pass without a customer until every outcome is known."""
+        while self._due:
+            day = min(due.at for due in self._due)
+            self._pass(day)
+            self._outcomes(day)
 
     def _tick(self) -> list[RolloutEvent]:
         done = list(self.controller.tick())
@@ -117,10 +150,18 @@ class Life:
 
     def _decide(self, application: Application) -> None:
         try:
-            prepared = self.service.prepare(MODEL, application.request, channel="simulation", now=self.clock.now())
+            prepared = self.service.prepare(
+                self.model,
+                application.request,
+                channel="simulation",
+                identity=application.id,
+                entity=application.entity,
+                now=self.clock.now(),
+            )
         except CountermarkError as error:
-            self.refusals.append(error.what)
+            self.refused[application.id] = error.what
             return
+        self.groups[application.entity] = application.groups
         made = prepared.record
         items = [("decision", made.id, prepared.payload, made.at)]
         items += [
@@ -128,55 +169,64 @@ class Life:
             for release, planned in prepared.target.shadows
         ]
         self.ledger.append_many(items)
-        self._due.append((self.clock.now() + timedelta(days=LABEL_DAYS), made.id, application.missed))
+        now = self.clock.now()
+        self._due.append(_Due(now + application.delay, now + application.horizon, made.id, application.outcome))
 
     def _outcomes(self, day: datetime) -> None:
-        ready = [due for due in self._due if due[0] <= day]
-        self._due = [due for due in self._due if due[0] > day]
+        ready = [due for due in self._due if due.at <= day]
+        self._due = [due for due in self._due if due.at > day]
         items = []
-        for due, identity, missed in ready:
+        for due in ready:
+            known = iso(max(due.at, day))
             outcome = OutcomeRecord(
-                model=MODEL,
-                decision=identity,
+                model=self.model,
+                decision=due.decision,
                 entity=None,
-                observed_at=iso(due),
-                known_at=iso(max(due, day)),
-                value=float(missed),
+                observed_at=iso(due.observed),
+                known_at=known,
+                value=due.value,
                 source="simulator",
             )
-            items.append(("outcome", identity, encode(outcome), iso(max(due, day))))
+            items.append(("outcome", due.decision, encode(outcome), known))
         if items:
             self.ledger.append_many(items)
 
     # --- releases
 
-    def start(self, ref: ReleaseRef) -> None:
-        """Start a rollout under the bank's plan."""
+    def start(self, ref: ReleaseRef, plan: RolloutPlan) -> None:
+        """Start a rollout under a plan of the bank."""
         self.service.refresh()
-        plan = rollout_plan(self.desk.root, "brisk")
         now = self.clock.now()
-        event = start_rollout(self.ledger, self.desk.bank.state(), ref, plan, now=now, by="eli")
+        state = self.desk.bank.state()
+        event = start_rollout(self.ledger, state, ref, plan, now=now, signer=self.desk.keys["eli"])
         self.say(f"eli starts rollout {event.rollout} of {ref}")
         self._tick()
 
     def challenge(self, ref: ReleaseRef, *, dismiss: bool = False) -> None:
         """Name a standing challenger, or dismiss it."""
         self.service.refresh()
-        name_challenger(self.ledger, self.desk.bank.state(), ref, now=self.clock.now(), by="eli", dismiss=dismiss)
+        state, signer = self.desk.bank.state(), self.desk.keys["eli"]
+        name_challenger(self.ledger, state, ref, now=self.clock.now(), signer=signer, dismiss=dismiss)
         self._tick()
         self.service.refresh()
 
     def reconcile(self, reason: str) -> None:
         """Note that a person has dealt with the last rollout."""
-        last = list(rollouts(self.ledger).values())[-1]
-        event = machine.reconcile(last, now=self.clock.now(), by="rik", reason=reason)
-        self.ledger.append("rollout", event.rollout, event_bytes(event), event.at)
+        event = machine.reconcile(self.rollouts[-1], now=self.clock.now(), by="", reason=reason)
+        self.service.refresh()
+        give_order(self.ledger, self.desk.bank.state(), event, self.desk.keys["rik"])
+        self._tick()
+
+    @property
+    def rollouts(self) -> list[RolloutState]:
+        """Every rollout as it stands, oldest first."""
+        return list(rollouts(self.ledger).values())
 
     @property
     def champion(self) -> str | None:
         """Version that answers now."""
-        route = self.controller.table.models.get(MODEL)
-        standing = self.service.catalog.standing(MODEL)
+        route = self.controller.table.models.get(self.model)
+        standing = self.service.catalog.standing(self.model)
         if route is not None:
             return route.champion
         return None if standing is None else standing.ref.version
@@ -189,11 +239,14 @@ class Life:
             version: WatchedRelease(
                 release.profile,
                 None if release.decider.policy is None else release.decider.policy.favourable,
-                {"sex": "male"},
+                {}
+                if release.spec.fairness is None
+                else {name: found.reference for name, found in release.spec.fairness.attributes.items()},
             )
-            for version, release in self.service.catalog.models[MODEL].items()
+            for version, release in self.service.catalog.models[self.model].items()
         }
-        (run,) = run_monitor(self.ledger, {MODEL: watched}, monitor_plans(self.desk.root), as_of, groups=self.groups)
+        plans = {name: plan for name, plan in monitor_plans(self.desk.root).items() if name == self.model}
+        (run,) = run_monitor(self.ledger, {self.model: watched}, plans, as_of, groups=self.groups)
         self.runs.append(run)
         return run
 
@@ -210,7 +263,7 @@ class Life:
             "held": made.as_of[:10],
             "attendance": ["rik", "vera", "olga"],
             "absent": [],
-            "decisions": [{"text": text, "by": "rik", "model": MODEL} for text in decisions],
+            "decisions": [{"text": text, "by": "rik", "model": self.model} for text in decisions],
             "actions": [],
             "done": [],
             "notes": "",
@@ -229,12 +282,11 @@ class Life:
 
     def audit(self) -> AuditReport:
         """Make every served vector again from the event log, by the code that makes data sets."""
-        standing = self.service.catalog.standing(MODEL)
+        standing = self.service.catalog.standing(self.model)
         assert standing is not None
         decisions = [decode(entry.payload, DecisionRecord) for entry in self.ledger.read(["decision"])]
         events = [decode(entry.payload, EventRecord) for entry in self.ledger.read(["event"])]
-        table = read_table(self.desk.root / "models" / MODEL / "out" / "accepted" / "statements.parquet")
-        return recompute(standing.spec, decisions, events, history={"statements": table})
+        return recompute(standing.spec, decisions, events, history=self.history)
 
     def close(self) -> None:
         """Let everything go."""

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from countermark.errors import SimulationError
+from countermark.config.operations import rollout_plan
+from countermark.contracts.tables import read_table
+from countermark.features.online import open_store
 from countermark.governance.check import check_all, passed
 from countermark.monitoring.challenge import ChallengeEvidence, compare
-from countermark.monitoring.window import read_production
-from countermark.records.clock import SimulatedClock
+from countermark.monitoring.window import pin, read_production
+from countermark.records.clock import SimulatedClock, iso
 from countermark.records.decision import as_document
 from countermark.records.digest import pretty_json
 from countermark.records.release import ReleaseRef
-from countermark.rollout.live import rollouts
 from countermark.simulation.bank import MODEL, write_simulated_bank
+from countermark.simulation.claims import Claims
 from countermark.simulation.desk import Desk
 from countermark.simulation.life import Life
-from countermark.simulation.traffic import Traffic
+from countermark.simulation.loans import LoanTraffic
+from countermark.simulation.workplace import workplace
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = 91
@@ -48,22 +49,6 @@ class Scale:
     seed: int = 20260101
 
 
-@dataclass
-class Claims:
-    """What the story claims, and whether it held."""
-
-    say: Callable[[str], None]
-    failed: list[str] = field(default_factory=list)
-    held: int = 0
-
-    def hold(self, claim: str, truth: bool, shown: str = "") -> None:
-        """Note a claim."""
-        self.held += truth
-        if not truth:
-            self.failed.append(claim)
-        self.say(f"{'✓' if truth else '✗'} {claim}" + (f": {shown}" if shown else ""))
-
-
 def play(say: Callable[[str], None], scale: Scale | None = None, *, folder: Path | None = None) -> None:
     """Play a model's life, and end with an error if a claim does not hold.
 
@@ -75,23 +60,11 @@ def play(say: Callable[[str], None], scale: Scale | None = None, *, folder: Path
     Raises:
         SimulationError: Naming the claims that did not hold.
     """
-    with _workplace(folder) as place:
+    with workplace(folder) as place:
         started = time.monotonic()
         claims = Claims(say)
         _Story(place, scale or Scale(), say, claims).play()
-        say(f"\n{claims.held} claims held, {len(claims.failed)} failed; {time.monotonic() - started:.0f} s")
-        if claims.failed:
-            raise SimulationError("the life did not go as claimed", got="; ".join(claims.failed))
-
-
-@contextmanager
-def _workplace(folder: Path | None) -> Iterator[Path]:
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="countermark-loop-") as made:
-        yield Path(made)
+        claims.close(time.monotonic() - started)
 
 
 class _Story:
@@ -99,7 +72,7 @@ class _Story:
         self.scale, self.say, self.claims = scale, say, claims
         self.clock = SimulatedClock(START - timedelta(days=14))
         write_simulated_bank(place / "bank", customers=scale.training, seed=scale.seed)
-        self.desk = Desk(place / "bank", self.clock, say)
+        self.desk = Desk(place / "bank", MODEL, self.clock, say)
         self.evidence: ChallengeEvidence | None = None
         self.reviews: list[str] = []
         self.v1, self.v2, self.v3 = (ReleaseRef(MODEL, version) for version in ("1.0.0", "2.0.0", "3.0.0"))
@@ -108,13 +81,25 @@ class _Story:
         """Everything, in order."""
         self._first_release()
         self.clock.set(START)
-        self.life = Life(self.desk, self.clock, Traffic(self.scale.customers, self.scale.seed), self.say)
-        count = self.life.statements(START, months=6)
-        self.say(f"{count:,} statements taken in; ninety-one days begin")
+        self.traffic = LoanTraffic(self.scale.customers, self.scale.seed)
+        self.life = self._production()
+        statements = self.traffic.statements(START, months=6)
+        self.life.take_in(statements)
+        self.say(f"{len(statements):,} statements taken in; ninety-one days begin")
         for number in range(DAYS):
             self._day(number)
         self._proofs()
         self.life.close()
+
+    def _production(self) -> Life:
+        root = self.desk.root
+        url = f"sqlite:///{root / '.countermark' / 'features.sqlite'}"
+        self.desk.run("countermark", "features", "materialize", "--as-of", iso(self.clock.now()), "--to", url)
+        table = read_table(root / "models" / MODEL / "out" / "accepted" / "statements.parquet")
+        return Life(self.desk, self.clock, open_store(url), self.say, {"statements": table})
+
+    def _start(self, ref: ReleaseRef) -> None:
+        self.life.start(ref, rollout_plan(self.desk.root, "brisk"))
 
     def _first_release(self) -> None:
         self.say("\n— Build and approval —")
@@ -139,7 +124,7 @@ class _Story:
         if day > self.clock.now():
             self.clock.set(day)
         if day.day == 1 and number:
-            self.life.statements(day)
+            self.life.take_in(self.traffic.statements(day))
         if number == CHALLENGER_FROM:
             self._challenger()
         if number == V2_ON:
@@ -149,7 +134,7 @@ class _Story:
         factor = 0.55 if number >= DRIFT_FROM else 1.0
         if number == DRIFT_FROM:
             self.say("\n— From here on stated incomes are 45 % lower (planted, told to nobody) —")
-        self.life.day(day, self.scale.daily, income_factor=factor)
+        self.life.day(day, self.traffic.applications(day, self.scale.daily, income_factor=factor))
         if number % 7 == 6:
             self._week(day)
 
@@ -164,7 +149,9 @@ class _Story:
 
     def _promote(self) -> None:
         self.say("\n— Champion and challenger, on the same decisions —")
-        production = read_production(self.life.ledger, self.clock.now())[MODEL]
+        now = self.clock.now()
+        pin(self.life.ledger, now, now)
+        production = read_production(self.life.ledger, now)[MODEL]
         found = compare(production, "1.0.0", "2.0.0", maturity_days=31)
         self.evidence = found
         (self.desk.root / "challenge.json").write_bytes(pretty_json(as_document(found)))
@@ -176,7 +163,7 @@ class _Story:
         self.claims.hold("the challenger was compared on matured labels", found.labelled > 0)
         self.claims.hold("the challenger is not worse", found.verdict != "worse")
         self.life.challenge(self.v2, dismiss=True)
-        self.life.start(self.v2)
+        self._start(self.v2)
 
     def _faulty(self) -> None:
         self.say("\n— A faulty release: its cut-off lost a digit —")
@@ -185,7 +172,7 @@ class _Story:
         self.desk.edit("conf/decision/sim_loan.yaml", "version: 1.0.0", "version: 1.1.0")
         self.desk.build("sim_loan 3.0.0")
         self.desk.release("3.0.0")
-        self.life.start(self.v3)
+        self._start(self.v3)
 
     def _week(self, day: datetime) -> None:
         as_of = self.clock.now()
@@ -193,7 +180,7 @@ class _Story:
         opened = [finding for finding in run.findings if finding.status in ("open", "worse")]
         for finding in opened[:3]:
             self.say(f"  {finding.light.glyph} {finding.text}")
-        last = list(rollouts(self.life.ledger).values())
+        last = self.life.rollouts
         decided = [f"Look into {finding.check} of {finding.subject}" for finding in opened[:1]]
         if last and last[-1].ended == "rolled_back" and not last[-1].reconciled:
             self.life.reconcile("The cut-off was mistyped; a mended version follows")
@@ -209,7 +196,7 @@ class _Story:
     def _proofs(self) -> None:
         self.say("\n— What must be true at the end —")
         life, hold = self.life, self.claims.hold
-        ended = {state.candidate: state.ended for state in rollouts(life.ledger).values()}
+        ended = {state.candidate: state.ended for state in life.rollouts}
         hold("v2 went through shadow and canary to full", ended.get("2.0.0") == "completed")
         hold("v3 was turned back by itself", ended.get("3.0.0") == "rolled_back")
         hold("v2 answers", life.champion == "2.0.0", f"champion v{life.champion}")
@@ -219,7 +206,7 @@ class _Story:
         early = [f for f in found if f.at < f"{START + timedelta(days=DRIFT_FROM):%Y-%m-%d}"]
         hold("no input drift was reported before it began", not early, ", ".join(f.subject for f in early))
         hold("thirteen weekly reviews were held and signed", len(set(self.reviews)) == 13, str(len(self.reviews)))
-        hold("no request was refused", not life.refusals, ", ".join(sorted(set(life.refusals))))
+        hold("no request was refused", not life.refused, ", ".join(sorted(set(life.refused.values()))))
         replayed = life.replay(self.scale.replays)
         same = sum(one.identical for one in replayed)
         versions = sorted({one.record.release.version for one in replayed if one.record is not None})

@@ -1,118 +1,52 @@
-"""Traffic of the simulated bank: applications by the day, statements by the month, outcomes when they are known."""
+"""What reaches a bank from outside: events, applications, and outcomes that are known late."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
 
-from countermark.simulation.population import (
-    Population,
-    default_margin,
-    draw_amounts,
-    draw_population,
-    draw_statements,
-)
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a table.
 
-LABEL_DAYS = 31
-"""Days until the bank knows whether a payment was missed."""
+    Attributes:
+        id: The sender's own id.
+        known_at: When the bank has it, at the earliest.
+        table: The table.
+        event: Values by column.
+    """
+
+    id: str
+    known_at: datetime
+    table: str
+    event: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One request, and what nobody knows yet.
+    """One request, what came before it, and what nobody knows yet.
 
     Attributes:
-        at: When.
+        id: Id of the decision.
+        at: When it is asked for.
         request: Fields of the request.
-        sex: Protected group, kept apart.
-        missed: Whether a payment will be missed.
+        entity: Whom it is about.
+        groups: Protected group by attribute, kept apart.
+        outcome: What will become of it: 1 for the event, 0 for none, or the amount.
+        horizon: How long after the request the outcome happens.
+        delay: How long after the request the bank learns of it; never less than the horizon.
+        history: Events of its entities that the bank has when it is asked for, oldest first.
     """
 
+    id: str
     at: datetime
-    request: dict[str, Any]
-    sex: str
-    missed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One event of the table ``statements``, and when the bank has it."""
-
-    known_at: datetime
-    event: dict[str, Any]
-
-
-class Traffic:
-    """Seeded customers who are none of those of the training data.
-
-    Args:
-        customers: How many.
-        seed: Seed; the same seed gives the same life.
-    """
-
-    def __init__(self, customers: int, seed: int) -> None:
-        people = draw_population(customers, seed + 1)
-        self.people = Population(
-            customer=np.array([f"L{k:06d}" for k in range(customers)], dtype=object),
-            income=people.income,
-            region=people.region,
-            sex=people.sex,
-            strain=people.strain,
-        )
-        self._rng = np.random.default_rng([seed, 3])
-
-    def statements(self, day: datetime, months: int = 1) -> list[Statement]:
-        """Statements of every customer for the months that end on or before a day, oldest first."""
-        balance, late = draw_statements(self.people, months, self._rng)
-        found = []
-        for back in range(months - 1, -1, -1):
-            end = _month_end(day, back)
-            known = end + timedelta(hours=6)
-            column = months - 1 - back
-            for k in range(self.people.size):
-                event = {
-                    "customer": str(self.people.customer[k]),
-                    "statement_at": end.date().isoformat(),
-                    "balance": float(balance[k, column]),
-                    "late": int(late[k, column]),
-                }
-                found.append(Statement(known, event))
-        return found
-
-    def applications(self, day: datetime, count: int, *, income_factor: float = 1.0) -> list[Application]:
-        """Applications of a day, in order of time.
-
-        Args:
-            day: Its midnight.
-            count: How many.
-            income_factor: A planted drift: stated incomes times this, while the risk stays as it was.
-        """
-        chosen = self._rng.choice(self.people.size, count, replace=False)
-        people = Population(*(getattr(self.people, name)[chosen] for name in Population.__dataclass_fields__))
-        amount = draw_amounts(people, self._rng)
-        missed = self._rng.random(count) < 1 / (1 + np.exp(-default_margin(people, amount)))
-        seconds = np.sort(self._rng.integers(8 * 3600, 20 * 3600, count))
-        return [
-            Application(
-                at=day + timedelta(seconds=int(seconds[k])),
-                request={
-                    "customer": str(people.customer[k]),
-                    "income": float(round(people.income[k] * income_factor)),
-                    "amount": float(amount[k]),
-                    "region": str(people.region[k]),
-                },
-                sex={"f": "female", "m": "male"}[str(people.sex[k])],
-                missed=bool(missed[k]),
-            )
-            for k in range(count)
-        ]
-
-
-def _month_end(day: datetime, back: int) -> datetime:
-    first = day.replace(day=1)
-    for _ in range(back):
-        first = (first - timedelta(days=1)).replace(day=1)
-    return first - timedelta(days=1)
+    request: Mapping[str, Any]
+    entity: str
+    groups: Mapping[str, str]
+    outcome: float
+    horizon: timedelta
+    delay: timedelta
+    history: tuple[Event, ...] = ()

@@ -13,7 +13,7 @@ from countermark.config.problems import nearest, one_of
 from countermark.contracts.instants import UTC
 from countermark.contracts.tables import read_table
 from countermark.errors import FeatureStoreError
-from countermark.features.audit import AuditReport, recompute
+from countermark.features.audit import AuditReport, Build, recompute
 from countermark.features.definitions import ViewPlan
 from countermark.features.materialize import entity_states
 from countermark.features.online import DEFAULT_URL, OnlineStore, open_store
@@ -162,14 +162,14 @@ def show(root: Path, name: str, entity: str, at: dt.datetime, url: str | None) -
         store.close()
 
 
-def audit(root: Path, model: str, ledger_url: str, built: dt.datetime | None) -> AuditReport:
+def audit(root: Path, model: str, ledger_url: str, built: Sequence[Build]) -> AuditReport:
     """Make the vectors of a model's logged decisions again from its accepted tables and the logged events.
 
     Args:
         root: The bank's root.
         model: The compiled model.
         ledger_url: Address of the ledger.
-        built: Instant as of which the store was built from the tables; None: nothing was, the log has every event.
+        built: Publications of the store from the tables, oldest first; empty: none was, the log has every event.
 
     Raises:
         StaleError: If the model is not compiled.
@@ -178,7 +178,7 @@ def audit(root: Path, model: str, ledger_url: str, built: dt.datetime | None) ->
     """
     spec, _ = read_spec(root, model)
     history = {}
-    if built is not None:
+    if built:
         for plan in model_views(spec).plans.values():
             view = DeclaredView(plan, model, root / OUT.format(model=model) / "accepted" / f"{plan.table}.parquet")
             history[plan.table] = _events(view)
@@ -189,7 +189,7 @@ def audit(root: Path, model: str, ledger_url: str, built: dt.datetime | None) ->
                 events.append(decode(entry.payload, EventRecord))
             elif (record := decode(entry.payload, DecisionRecord)).model == model:
                 decisions.append(record)
-    return recompute(spec, decisions, events, history=history, built=built)
+    return recompute(spec, decisions, events, history=history, built=built or None)
 
 
 def _compared(view: DeclaredView, store: OnlineStore, entities: Sequence[str], as_of: dt.datetime) -> Agreement:
