@@ -118,6 +118,9 @@ def test_a_bank_records_what_it_scores_and_elsewhere_it_must_be_said(
     (home / "conf").mkdir(parents=True)
     (home / "conf" / "bank.yaml").write_text("name: Test bank\n")
     monkeypatch.chdir(home)
+    assert "NOTHING WAS RECORDED" in score(bank, source, target, "--id", "case", "--no-record").output
+    assert not (home / "ledger").exists(), "nothing at all is written there"
+    target.unlink()
     assert "every decision is on the ledger" in score(bank, source, target, "--id", "case").output
     with open_ledger(home / "ledger") as book:
         assert sorted(e.key for e in book.read(["decision"])) == sorted(f"n{k}" for k in range(40))

@@ -80,9 +80,8 @@ def score(
         store = None if features is None else open_store(features)
         if store is not None:
             stack.callback(store.close)
-        service = DecisionService(
-            ServingDirectory(directory, root), book, store, SystemClock() if as_of is None else SimulatedClock(now)
-        )
+        clock = SystemClock() if as_of is None else SimulatedClock(now)
+        service = DecisionService(ServingDirectory(directory, root), book, store, clock, writes=not no_record)
         store_of(service, model)
         scorer = FileScorer(service, None if no_record else book, model, now, ref)
         asked = _Asked(source, scorer, id_column, entity_column)

@@ -103,7 +103,14 @@ def scaffold_model(root: Path, request: Request, narrative: Mapping[str, str]) -
             hint="look at the file, or say which column is the outcome: --outcome COLUMN",
             file=request.data,
         )
-    path = _data_path(root, request.data)
+    files = _specs(plan, _data_path(root, request.data))
+    files[f"conf/model/{request.name}.md"] = _narrative(request.name, narrative)
+    return Scaffold(files, plan.questions())
+
+
+def _specs(plan: _Plan, path: str) -> dict[str, str]:
+    """Text of every YAML file, by path."""
+    request = plan.request
     files = {
         f"conf/source/{request.name}.yaml": yaml_text(plan.source(path), "Where the data comes from."),
         f"conf/contract/{request.name}.yaml": yaml_text(
@@ -122,8 +129,7 @@ def scaffold_model(root: Path, request: Request, narrative: Mapping[str, str]) -
     files[f"conf/model/{request.name}.yaml"] = yaml_text(
         plan.model(), "The model. Answer every 'Unanswered'.", plan.questions()
     )
-    files[f"conf/model/{request.name}.md"] = _narrative(request.name, narrative)
-    return Scaffold(files, plan.questions())
+    return files
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,14 +47,7 @@ def decision_file(
     Raises:
         ReplayError: If the record or the release could not be read: then there is nothing to tell but the differences.
     """
-    record, entry, release = replayed.record, replayed.entry, replayed.release
-    if record is None or entry is None or release is None:
-        missing = "its entry on the ledger" if record is None else "the bundle of its release"
-        raise ReplayError(
-            f"decision '{replayed.id}' has no file",
-            expected=f"{missing}, unchanged",
-            got="; ".join(f"{d.what}: {d.found}" for d in replayed.differences)[:400],
-        )
+    record, release = _readable(replayed)
     spec, policy = release.spec, release.decider.policy
     return DecisionFile(
         id=record.id,
@@ -89,6 +82,18 @@ def decision_file(
         second_opinion=second_opinion,
         scale=spec.grades.scale.kind,
     )
+
+
+def _readable(replayed: Replayed) -> tuple[DecisionRecord, OpenRelease]:
+    record, entry, release = replayed.record, replayed.entry, replayed.release
+    if record is None or entry is None or release is None:
+        missing = "its entry on the ledger" if record is None else "the bundle of its release"
+        raise ReplayError(
+            f"decision '{replayed.id}' has no file",
+            expected=f"{missing}, unchanged",
+            got="; ".join(f"{d.what}: {d.found}" for d in replayed.differences)[:400],
+        )
+    return record, release
 
 
 def contributions(record: DecisionRecord, release: OpenRelease) -> dict[str, float]:

@@ -28,19 +28,21 @@ class SeenLog:
     Args:
         file: The file; None to remember nothing beyond this process.
         trust_root: Trust root of the log; lines of another one say nothing.
+        writes: Whether a log that goes further is noted in the file, which is read in any case.
     """
 
-    def __init__(self, file: Path | None, trust_root: str) -> None:
+    def __init__(self, file: Path | None, trust_root: str, *, writes: bool = True) -> None:
         self.file = file
         self.trust_root = trust_root
+        self._writes = writes
 
     @classmethod
-    def beside(cls, ledger: Ledger | None, directory: ServingDirectory) -> SeenLog:
+    def beside(cls, ledger: Ledger | None, directory: ServingDirectory, *, writes: bool = True) -> SeenLog:
         """Beside a ledger in a folder; for a database, in the serving directory, where it guards against mistakes."""
         if ledger is None:
             return cls(None, directory.trust_root)
         folder = Path(ledger.url.removeprefix(_FOLDER)) if ledger.url.startswith(_FOLDER) else directory.path
-        return cls(folder / SEEN, directory.trust_root)
+        return cls(folder / SEEN, directory.trust_root, writes=writes)
 
     def furthest(self) -> tuple[int, str] | None:
         """Position and digest of the furthest entry that was seen; None if none was."""
@@ -59,7 +61,7 @@ class SeenLog:
     def note(self, state: RegistryState) -> None:
         """Remember a log, if it goes further than what was seen. A file that cannot be written is done without."""
         furthest = self.furthest()
-        if self.file is None or (furthest is not None and furthest[0] >= state.position):
+        if self.file is None or not self._writes or (furthest is not None and furthest[0] >= state.position):
             return
         line = f"{self.trust_root} {state.position} {state.head}\n".encode("ascii")
         with contextlib.suppress(OSError):

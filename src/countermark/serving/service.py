@@ -66,6 +66,7 @@ class DecisionService:
         clock: Where time comes from.
         environment: Environment whose authorisations count.
         told: Called with each refusal when the catalog changes, for the log.
+        writes: Whether how far the signed log was seen is noted beside the ledger.
 
     Raises:
         RegistryError: If the signed log cannot be verified.
@@ -80,13 +81,14 @@ class DecisionService:
         *,
         environment: str = "prod",
         told: Callable[[Refusal], None] | None = None,
+        writes: bool = True,
     ) -> None:
         self.clock = clock
         self.store = store
         self._directory = directory
         self._ledger = ledger
         self._environment = environment
-        self._seen = SeenLog.beside(ledger, directory)
+        self._seen = SeenLog.beside(ledger, directory, writes=writes)
         self._told = told
         self._refused: frozenset[tuple[str, str]] = frozenset()
         self._stamp: tuple[int, int] | None = None
