@@ -1,7 +1,9 @@
 """The decision service over HTTP: requests per second and latency, with reasons and a durable ledger on.
 
-Beside it in the same run: a bare Granian RSGI hello-world under the same load generator. The figures of other servers
-were recorded on the reference machine (2 shared cores, 30 float features, CatBoost 300 trees of depth 6).
+Beside it in the same run: a bare Granian RSGI hello-world under the same load generator; and, with ``--peers PYTHON``,
+MLflow and MLServer (in-process) with a CatBoost model of the same size, run by an interpreter that has the packages
+mlserver, mlflow-skinny and catboost. Without it their recorded figures stand in (reference machine, 2 shared cores, 30
+float features, CatBoost 300 trees of depth 6): a machine that is faster today makes those ratios too good.
 """
 
 from __future__ import annotations
@@ -24,6 +26,35 @@ ROOT = Path(__file__).parents[1]
 CONNECTIONS = (1, 8, 32)
 RECORDED = {"MLflow": (158, 151, 183), "MLServer in-process": (627, 653, 692), "FastAPI + uvicorn": (606, 777, 750)}
 """Requests per second at 1, 8 and 32 connections, as recorded; not run here."""
+
+_PEER_MODEL = """
+import sys, numpy, catboost, mlflow.catboost
+rng = numpy.random.default_rng(1)
+x = rng.normal(size=(4000, 30))
+y = (x[:, :5].sum(axis=1) + rng.normal(size=4000) > 0).astype(int)
+model = catboost.CatBoostClassifier(iterations=300, depth=6, verbose=False, allow_writing_files=False)
+model.fit(x, y)
+model.save_model("model.cbm")
+mlflow.catboost.save_model(model, "mlflow")
+"""
+
+_PEER_RUNTIME = """
+import catboost
+from mlserver import MLModel
+from mlserver.codecs import NumpyCodec
+from mlserver.types import InferenceResponse
+
+class Scorer(MLModel):
+    async def load(self):
+        self.scorer = catboost.CatBoostClassifier()
+        self.scorer.load_model("model.cbm")
+        return True
+
+    async def predict(self, payload):
+        rows = self.decode(payload.inputs[0], default_codec=NumpyCodec)
+        scores = self.scorer.predict_proba(rows)[:, 1]
+        return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("p", scores)])
+"""
 
 _HELLO = """
 class App:
@@ -103,11 +134,12 @@ def _http(method: str, path: str, body: bytes = b"") -> bytes:
     return (head + f"content-length: {len(body)}\r\n\r\n").encode() + body
 
 
-def _cpu(parent: int) -> float:
-    """Processor seconds of the workers so far."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    fields = [Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split() for child in children]
-    return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
+def _cpu(process: int) -> float:
+    """Processor seconds of a process and all below it so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    below = [task.joinpath("children").read_text().split() for task in Path(f"/proc/{process}/task").iterdir()]
+    return own + sum(_cpu(int(child)) for children in below for child in children)
 
 
 def _with_cpu(parent: int, port: int, bodies: Path, connections: int, seconds: float) -> dict[str, float]:
@@ -117,13 +149,17 @@ def _with_cpu(parent: int, port: int, bodies: Path, connections: int, seconds: f
 
 
 def _measure(
-    name: str, command: list[str], port: int, bodies: list[bytes], seconds: float
+    name: str, command: list[str], port: int, bodies: list[bytes], seconds: float, where: Path = ROOT
 ) -> dict[int, dict[str, float]]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    if where != ROOT:
+        environment = {**os.environ, "PATH": f"{Path(command[0]).parent}{os.pathsep}{os.environ['PATH']}"}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "bodies.json"
         file.write_text(json.dumps([body.decode() for body in bodies]))
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, env=environment, cwd=where, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
         try:
             _wait(port, process)
             _generate(port, file, 4, 0.5)
@@ -178,6 +214,30 @@ def _service(folder: Path, workers: int, seconds: float) -> dict[int, dict[str, 
     return found
 
 
+def _peers(folder: Path, python: Path, seconds: float) -> dict[str, list[float]]:
+    """MLflow and MLServer under the same load: requests per second at each number of connections."""
+    folder.mkdir()
+    (folder / "make.py").write_text(_PEER_MODEL)
+    subprocess.run([str(python), "make.py"], cwd=folder, check=True, capture_output=True)
+    rows = [[round(0.01 * (k * column % 97) - 0.5, 3) for column in range(1, 31)] for k in range(200)]
+    port = _port()
+    (folder / "runtime.py").write_text(_PEER_RUNTIME)
+    settings = {"parallel_workers": 0, "http_port": port, "grpc_port": _port(), "metrics_port": _port(), "debug": False}
+    (folder / "settings.json").write_text(json.dumps(settings | {"host": "127.0.0.1"}))
+    (folder / "model-settings.json").write_text(json.dumps({"name": "m", "implementation": "runtime.Scorer"}))
+    infer = [{"inputs": [{"name": "x", "shape": [1, 30], "datatype": "FP64", "data": row}]} for row in rows]
+    bodies = [_http("POST", "/v2/models/m/infer", json.dumps(body).encode()) for body in infer]
+    command = [str(python.parent / "mlserver"), "start", "."]
+    served = {"MLServer in-process": _measure("MLServer, in-process", command, port, bodies, seconds, folder)}
+    port = _port()
+    names = [str(column) for column in range(30)]
+    split = [{"dataframe_split": {"columns": names, "data": [row]}} for row in rows]
+    bodies = [_http("POST", "/invocations", json.dumps(body).encode()) for body in split]
+    command = [str(python.parent / "mlflow"), "models", "serve", "-m", "mlflow", "-p", str(port)]
+    served["MLflow"] = _measure("MLflow", [*command, "--env-manager", "local"], port, bodies, seconds, folder)
+    return {name: [found[n]["rps"] for n in CONNECTIONS] for name, found in served.items()}
+
+
 def _check(ledger: Path) -> None:
     """The figures count only if every decision is on a chain that verifies, with reasons."""
     from countermark.ledger.opening import open_ledger
@@ -199,6 +259,7 @@ def main() -> None:
     parser.add_argument("--load", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--peers", type=Path, help="interpreter of an environment with the peers")
     chosen = parser.parse_args()
     if chosen.load:
         port, file, connections, seconds = chosen.load
@@ -208,7 +269,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="countermark-bench-") as name:
         hello = _hello(Path(name), chosen.workers, chosen.seconds)
         ours = _service(Path(name), chosen.workers, chosen.seconds)
+        peers = {} if chosen.peers is None else _peers(Path(name) / "peers", chosen.peers.absolute(), chosen.seconds)
     rows: dict[str, Any] = {"hello-world, this run": [hello[n]["rps"] for n in CONNECTIONS]}
+    rows |= {f"{peer}, this run": rates for peer, rates in peers.items()}
     rows |= {f"{peer}, as recorded": list(rates) for peer, rates in RECORDED.items()}
     for peer, rates in rows.items():
         ratios = "   ".join(f"{n}: {ours[n]['rps'] / rate:.2f}x" for n, rate in zip(CONNECTIONS, rates, strict=True))
