@@ -111,7 +111,7 @@ def test_a_build_that_stops_is_an_error(desk: Desk, tmp_path: Path) -> None:
         reproduce(desk.root, release, tmp_path / "new", tell=lambda _: None)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_built_bank_comes_out_again_and_a_planted_difference_is_named(tmp_path: Path) -> None:
     bank = toy_bank(tmp_path / "bank")
     must(run(bank, "build", "toy"))

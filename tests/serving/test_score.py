@@ -287,7 +287,7 @@ def test_a_file_that_is_wrong_anywhere_is_refused_before_anything_is_decided(
     source.write_bytes((b"age,income\n" if kind == "csv" else b"") + line * 700 + end)
     with pytest.raises(ServingError, match=rf"c\.{kind}:70[12]: this ") as told:
         score(bank, source, tmp_path / "out.csv", "--ledger", ledger)
-    assert "44" not in str(told.value)
+    assert "44" not in str(told.value).replace(str(source), "")
     assert not decisions(ledger)
     assert [path.name for path in tmp_path.glob("out*")] == []
 
