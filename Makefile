@@ -12,7 +12,7 @@ repro: $(STAMP)
 
 test: lint
 	$(BIN)/countermark compile --check
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 20 --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20 --cov --cov-report=term:skip-covered
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
