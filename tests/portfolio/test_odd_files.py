@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from countermark.errors import CountermarkError, SourceError
+from countermark.errors import CountermarkError, GuardError, SourceError
 from tests.portfolio.strangers import BASE, INCOME, N, Stranger, csv_text, every
 
 # One column beside BASE: its values, the promise of its contract, whether it is an input (and of which type), what
@@ -452,6 +452,12 @@ def test_whatever_the_file_the_build_reads_what_the_scaffold_promised(
     odd = {name: [values[i % len(values)] for i in range(N)] for name, values in columns.items() if name not in BASE}
     text = csv_text(BASE | odd, delimiter=delimiter)
     stranger = Stranger(tmp_path_factory.mktemp("fuzz"), text)
-    _, accepted, dataset = stranger.dataset(outcome="default", as_of="2025-06-30")
+    try:
+        _, accepted, dataset = stranger.dataset(outcome="default", as_of="2025-06-30")
+    except GuardError as error:
+        # Drawn columns may repeat one another: an input that says the same as a protected attribute stops the build.
+        if "protected_copy" not in str(error):
+            raise
+        return
     assert accepted.num_rows == N
     assert dataset.column_names[:2] == ["_key", "_y"]
