@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from countermark.errors import RolloutError
 from countermark.ledger.opening import open_ledger
@@ -22,10 +24,11 @@ from countermark.rollout import machine
 from countermark.rollout.controller import latest_table
 from countermark.rollout.events import WRITER, Order, RolloutEvent, SignedOrder, event_bytes
 from countermark.rollout.live import rollouts, standing, strays
-from countermark.rollout.orders import Judgement, give_order, judge, read_order
+from countermark.rollout.orders import ROLES, Judgement, give_order, judge, read_order
+from countermark.rollout.story import told
 from countermark.serving.router import read_table
 from tests.registry.people import PEOPLE, Log, governance, key
-from tests.rollout.lives import START, Life
+from tests.rollout.lives import START, Life, plan
 
 
 @pytest.fixture
@@ -394,3 +397,46 @@ def test_an_order_in_other_wrapping_is_the_same_order(life: Life) -> None:
     life.controller.tick()
     assert life.controller.taken == ()
     assert life.controller.table.models["m"].challenger is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+PLAN = plan().model_dump(mode="json")
+PLANS = st.builds(
+    lambda changes, stay: PLAN | changes | {"shadow": PLAN["shadow"] | stay},
+    st.dictionaries(st.sampled_from(sorted(PLAN)), JSON, max_size=2),
+    st.dictionaries(st.sampled_from(sorted(PLAN["shadow"])), JSON | st.just(1e300), max_size=2),
+)
+TEXT = st.sampled_from(["", "m", "m-1", "m-2", "n", "1.0.0", "2.0.0", "9.0.0", "\x00", "full", "shadow"]) | st.text(
+    max_size=4
+)
+WANTED = st.builds(
+    RolloutEvent,
+    rollout=TEXT.filter(lambda name: name.strip("\x00") != "" and "\x00" not in name), model=TEXT, type=st.sampled_from(sorted(ROLES)), at=st.just(iso(START)), by=st.just("eli"),
+    stage=TEXT, share=st.floats(allow_nan=False), champion=TEXT | st.none(), candidate=TEXT,
+    plan=PLANS | st.dictionaries(st.text(max_size=4), JSON, max_size=3) | st.none(), reason=TEXT,
+    order=TEXT | st.none(), cursor=st.dictionaries(TEXT, st.integers(-5, 5), max_size=2) | st.none(),
+)  # fmt: skip
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(WANTED, min_size=1, max_size=4))
+def test_whatever_a_signed_order_asks_for_it_has_an_outcome_and_the_next_look_goes_on(
+    tmp_path_factory: pytest.TempPathFactory, wanted: list[RolloutEvent]
+) -> None:
+    life = Life(tmp_path_factory.mktemp("life"))
+    try:
+        orders = {encode(sealed(event, life.trusted, "eli")): event for event in wanted}
+        for payload, event in orders.items():
+            life.writer.append("rollout", event.rollout, payload, event.at)
+        life.controller.tick()
+        assert len(life.controller.taken) == len(orders)
+        life.hour(3)
+        again = told(life.writer.read(["rollout"]))
+        assert again.states == dict(life.controller.states)
+        assert again.odd == []
+    finally:
+        life.close()

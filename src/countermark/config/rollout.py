@@ -9,6 +9,9 @@ from pydantic import Field, field_validator, model_validator
 
 from countermark.config.base import Declared, Name
 
+LONGEST_HOURS = 87_600
+"""Ten years: longer than any stage waits, and a number of hours that time can be counted in."""
+
 
 class Stay(Declared):
     """What a stage waits for before the next one.
@@ -18,8 +21,8 @@ class Stay(Declared):
     """
 
     min_pairs: int = Field(ge=1)
-    min_hours: float = Field(default=0.0, ge=0)
-    max_hours: float = Field(gt=0)
+    min_hours: float = Field(default=0.0, ge=0, le=LONGEST_HOURS)
+    max_hours: float = Field(gt=0, le=LONGEST_HOURS)
 
     @model_validator(mode="after")
     def _ordered(self) -> Stay:

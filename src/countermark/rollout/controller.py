@@ -146,10 +146,10 @@ class Controller:
         """
         self.take_up()
         known = self._authorised()
-        faults = self._count(known)
+        self._collect()
         story, done = self._story.copy() if self._story.running else self._story, []
         for state in story.running:
-            event = self._judged(state, known, faults.get(state.id))
+            event = self._judged(state, known.get(state.model, {}))
             if event is not None:
                 story.add(event)
                 done.append(event)
@@ -209,9 +209,9 @@ class Controller:
                 try:
                     event = self._asked(story, asked, by, known, now)
                     story.add(event)
-                except Exception as error:  # noqa: BLE001 - whatever an order asks for, it is answered and ends nothing
+                except RolloutError as error:
                     left.append((asked, by))
-                    why.append(_said(error))
+                    why.append(error.what)
                     continue
                 written.append(event)
             if len(left) == len(counting):
@@ -268,30 +268,21 @@ class Controller:
 
     # --- evidence
 
-    def _count(self, known: Mapping[str, Mapping[str, ReleaseFacts]]) -> dict[str, str]:
-        """Read the new pairs; why the evidence of a rollout cannot be read, by its id."""
+    def _collect(self) -> None:
+        """Read the new decisions and shadows of the rollouts that run."""
         running = self._story.running
         if not running:
             # Decisions of a rollout come after the table that this controller writes for it: none is missed.
             self._pairs = self._ledger.cursor()
-            return {}
+            return
         if self._pairs is None:
             starts = [state.events[0].cursor or {} for state in running]
             self._pairs = {chain: min(of.get(chain, -1) for of in starts) for chain in set().union(*starts)}
-        faults: dict[str, str] = {}
-        yards: dict[str, Yardstick] = {}
-        for state in running:
-            try:
-                yards[state.id] = self._yardstick(state, known.get(state.model, {}))
-            except Exception as error:  # noqa: BLE001 - one model's trouble is named, and is no other's
-                faults[state.id] = _said(error)
         entries = []
         for entry in self._ledger.read(("decision", "shadow"), self._pairs):
             self._pairs[entry.chain] = entry.seq
             entries.append(entry)
-        unread = self._pairing.take(entries, self._story.states, yards, self._clock.now())
-        self.noticed += tuple(unread)
-        return self._pairing.faults | faults
+        self.noticed += tuple(self._pairing.take(entries, {state.id for state in running}))
 
     def _yardstick(self, state: RolloutState, versions: Mapping[str, ReleaseFacts]) -> Yardstick:
         latency, drift = state.plan.guards.latency, state.plan.guards.score_psi
@@ -308,20 +299,16 @@ class Controller:
         profiles = versions[state.candidate].score, versions[state.champion].score
         return read_guards(state.plan, self._pairing.evidence(state.id), profiles, self._pairing.sizes)
 
-    def _judged(
-        self, state: RolloutState, known: Mapping[str, Mapping[str, ReleaseFacts]], fault: str | None
-    ) -> RolloutEvent | None:
+    def _judged(self, state: RolloutState, versions: Mapping[str, ReleaseFacts]) -> RolloutEvent | None:
         """What the evidence comes to. Where it cannot be judged the champion answers, and a person has to look."""
-        try:
-            if fault is None:
-                return self._next(state, known.get(state.model, {}))
-        except Exception as error:  # noqa: BLE001 - a release that cannot be judged must not go on
-            fault = _said(error)
-        now = iso(self._clock.now())
-        return _ended(state, "rolled_back", now, f"its evidence cannot be judged: {fault}")
-
-    def _next(self, state: RolloutState, versions: Mapping[str, ReleaseFacts]) -> RolloutEvent | None:
         now = self._clock.now()
+        try:
+            self._pairing.count(state, self._yardstick(state, versions), now)
+            return self._next(state, versions, now)
+        except Exception as error:  # noqa: BLE001 - a release that cannot be judged goes no further, and stops no other
+            return _ended(state, "rolled_back", iso(now), f"its evidence cannot be judged: {_said(error)}")
+
+    def _next(self, state: RolloutState, versions: Mapping[str, ReleaseFacts], now: datetime) -> RolloutEvent | None:
         if state.candidate not in versions:
             return _ended(state, "rolled_back", iso(now), f"version {state.candidate} is no longer authorised")
         if state.champion is None:

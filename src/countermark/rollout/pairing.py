@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -16,7 +16,7 @@ from countermark.rollout.evidence import RolloutEvidence, Yardstick, count, miss
 from countermark.rollout.machine import RolloutState
 
 MOST_WAITING = 20_000
-"""Records that wait for their other half at most; beyond that the oldest are given up early."""
+"""Cases of one rollout that wait for their other half at most; beyond that the oldest are given up early."""
 
 
 @dataclass(slots=True)
@@ -28,7 +28,6 @@ class _Half:
 
     since: datetime
     stage: str | None
-    within: timedelta
     decided: bool = False
     arms: dict[str, DecisionRecord] = field(default_factory=dict)
 
@@ -38,15 +37,12 @@ class Pairing:
 
     Args:
         groups: Protected groups by entity; None where they are not at hand.
-
-    Attributes:
-        faults: Why the evidence of a rollout cannot be counted, by its id.
     """
 
     def __init__(self, groups: Groups | None) -> None:
-        self._waiting: dict[tuple[str, str], _Half] = {}
+        self._taken: dict[str, list[tuple[DecisionRecord, bool]]] = {}
+        self._waiting: dict[str, dict[str, _Half]] = {}
         self._evidence: dict[str, RolloutEvidence] = {}
-        self.faults: dict[str, str] = {}
         self._groups = groups
         self._sized = 0
         self._sizes: dict[str, int] = {}
@@ -57,7 +53,7 @@ class Pairing:
 
     def __len__(self) -> int:
         """Cases that wait for their other half."""
-        return len(self._waiting)
+        return sum(map(len, self._waiting.values()))
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -70,20 +66,12 @@ class Pairing:
             self._sized = len(self._groups)
         return self._sizes
 
-    def take(
-        self,
-        entries: Iterable[Entry],
-        states: Mapping[str, RolloutState],
-        yards: Mapping[str, Yardstick],
-        now: datetime,
-    ) -> Iterator[str]:
-        """Count what can be counted, and give up what has waited too long.
+    def take(self, entries: Iterable[Entry], running: Container[str]) -> Iterator[str]:
+        """Keep what belongs to a rollout that runs, to be counted by :meth:`count`.
 
         Args:
             entries: Entries of kinds ``decision`` and ``shadow``.
-            states: Rollouts by id.
-            yards: What the evidence of each running rollout is counted against.
-            now: The controller's clock: how long a case has waited is its own to say.
+            running: Ids of the rollouts that run.
 
         Yields:
             Entries that cannot be read, in words. Their case counts as one without its other half.
@@ -95,41 +83,39 @@ class Pairing:
                 yield f"entry {entry.seq} of chain '{entry.chain}' is no record of a {entry.kind}"
                 continue
             rollout = record.route.rollout
-            if rollout is not None and rollout in yards and record.route.arm != "challenger":
-                try:
-                    self._pair(record, states[rollout], yards[rollout], now, decided=entry.kind == "decision")
-                except Exception as error:  # noqa: BLE001 - one rollout's trouble is named, and is no other's
-                    self.faults[rollout] = type(error).__name__
-        self._give_up(states, now)
+            if rollout is not None and rollout in running and record.route.arm != "challenger":
+                # Only what the guards ask for is kept: a request can be large.
+                kept = msgspec.structs.replace(record, request={}, features={}, views=(), reasons=())
+                self._taken.setdefault(rollout, []).append((kept, entry.kind == "decision"))
 
-    def _pair(
-        self, record: DecisionRecord, state: RolloutState, by: Yardstick, now: datetime, *, decided: bool
-    ) -> None:
-        key = (state.id, record.id)
-        half = self._waiting.get(key)
-        if half is None:
-            if len(self._waiting) >= MOST_WAITING:
-                self._drop(next(iter(self._waiting)), running=True)
-            within = timedelta(seconds=state.plan.pair_seconds)
-            half = self._waiting[key] = _Half(now, record.route.stage, within)
-        half.decided = half.decided or decided
-        # Only what the guards ask for is kept: a request can be large.
-        half.arms[record.route.arm] = msgspec.structs.replace(record, request={}, features={}, views=(), reasons=())
-        if len(half.arms) == 2 and half.decided:
-            del self._waiting[key]
-            evidence = self.evidence(state.id)
-            count(evidence, half.arms["champion"], half.arms["candidate"], by)
-            if half.stage == state.stage:
-                evidence.stage_pairs += 1
+    def count(self, state: RolloutState, by: Yardstick, now: datetime) -> None:
+        """Count what a rollout's cases show by now, and give up those that have waited too long.
 
-    def _give_up(self, states: Mapping[str, RolloutState], now: datetime) -> None:
-        for key in [key for key, half in self._waiting.items() if now - half.since >= half.within]:
-            self._drop(key, running=states[key[0]].running)
+        Args:
+            state: The rollout.
+            by: What its evidence is counted against.
+            now: The controller's clock: how long a case has waited is its own to say.
+        """
+        waiting = self._waiting.setdefault(state.id, {})
+        for record, decided in self._taken.pop(state.id, ()):
+            if record.id not in waiting and len(waiting) >= MOST_WAITING:
+                self._give_up(state.id, next(iter(waiting)))
+            half = waiting.setdefault(record.id, _Half(now, record.route.stage))
+            half.decided = half.decided or decided
+            half.arms[record.route.arm] = record
+            if len(half.arms) == 2 and half.decided:
+                del waiting[record.id]
+                evidence = self.evidence(state.id)
+                count(evidence, half.arms["champion"], half.arms["candidate"], by)
+                if half.stage == state.stage:
+                    evidence.stage_pairs += 1
+        within = timedelta(seconds=state.plan.pair_seconds)
+        for case in [case for case, half in waiting.items() if now - half.since >= within]:
+            self._give_up(state.id, case)
 
-    def _drop(self, key: tuple[str, str], *, running: bool) -> None:
-        half = self._waiting.pop(key)
-        if half.decided and running:
-            miss(self.evidence(key[0]))
+    def _give_up(self, rollout: str, case: str) -> None:
+        if self._waiting[rollout].pop(case).decided:
+            miss(self.evidence(rollout))
 
     def next_stage(self, rollout: str) -> None:
         """Count the pairs of a new stage from nothing."""
@@ -137,5 +123,5 @@ class Pairing:
 
     def forget(self, rollout: str) -> None:
         """Let go of the cases of a rollout that has ended."""
-        self._waiting = {key: half for key, half in self._waiting.items() if key[0] != rollout}
-        self.faults.pop(rollout, None)
+        self._waiting.pop(rollout, None)
+        self._taken.pop(rollout, None)

@@ -77,7 +77,7 @@ def _policy(bundle: Bundle) -> DecisionPolicy | None:
 def _profile(bundle: Bundle) -> ReferenceProfile:
     try:
         return msgspec.json.decode(bundle.member("profile.json"), type=ReferenceProfile)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise _unreadable(bundle, "profile.json", error) from None
 
 

@@ -98,10 +98,6 @@ def load_catalog(
             except CountermarkError as error:
                 refused.append(Refusal(str(ref), str(error)))
                 continue
-            except Exception as error:  # noqa: BLE001 - whatever is in one bundle must not keep the others out
-                told = f"its bundle cannot be opened: {type(error).__name__}: {str(error)[:200]}"
-                refused.append(Refusal(str(ref), told))
-                continue
             versions = models.setdefault(model, {})
             versions[ref.version] = known
             lapses.append(authorisation.lapses)
