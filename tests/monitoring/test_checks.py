@@ -11,7 +11,7 @@ import pytest
 from countermark.errors import MonitoringError
 from countermark.metrics.discrimination import auc
 from countermark.monitoring.findings import sentence
-from countermark.monitoring.run import run_monitor
+from countermark.monitoring.run import plans_for, run_monitor
 from countermark.records.decision import DecisionRecord
 from countermark.records.lights import Light
 from countermark.records.profile import CategoricalProfile, GroupProfile
@@ -453,6 +453,6 @@ def test_decisions_of_a_release_that_is_gone_are_not_compared(world: World) -> N
 
 def test_a_model_without_plan_or_release_is_refused(world: World) -> None:
     with pytest.raises(MonitoringError, match="has no monitoring plan"):
-        run_monitor(world.ledger, {}, {}, AS_OF, models=frozenset({"m"}))
+        plans_for(["m"], {})
     with pytest.raises(MonitoringError, match="no release of 'm'"):
         run_monitor(world.ledger, {}, {"m": plan()}, AS_OF)

@@ -27,6 +27,7 @@ from countermark.rollout.orders import give_order
 from countermark.serving import leader
 from countermark.serving.leader import RolloutLeader
 from countermark.serving.release import Ask, ServedRelease
+from countermark.serving.requests import DecisionRequest
 from countermark.serving.service import DecisionService, ShadowScorer
 from tests.features.specs import spec
 from tests.registry.people import key
@@ -89,7 +90,7 @@ class Desk:
 
     def ask(self, identity: str, since: str = "2020-01-01") -> DecisionRecord:
         request: dict[str, Value] = {"card": "c", "amount": 5.0, "since": since}
-        prepared = self.service.prepare("toy_fraud", request, identity=identity)
+        prepared = self.service.prepare("toy_fraud", DecisionRequest(request=request, id=identity))
         self.ledger.append("decision", identity, prepared.payload, prepared.record.at)
         self.shadows.submit(prepared)
         return prepared.record

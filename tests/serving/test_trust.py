@@ -23,6 +23,7 @@ from countermark.registry.standing import Authorisation
 from countermark.serving import catalog as catalog_module
 from countermark.serving.catalog import Refusal, load_catalog
 from countermark.serving.release import ServedRelease
+from countermark.serving.requests import DecisionRequest
 from countermark.serving.seen import SeenLog
 from countermark.serving.service import DecisionService, NotServedError
 from tests.registry.people import Log, governance
@@ -114,11 +115,11 @@ def test_an_authorisation_ends_with_its_approvals_while_the_service_runs(tmp_pat
     told: list[Refusal] = []
     with open_ledger(tmp_path / "ledger") as ledger:
         service = DecisionService(bank.directory, ledger, None, clock, told=told.append)
-        assert service.prepare("toy_pd", GOOD).record.decision == "approve"
+        assert service.prepare("toy_pd", DecisionRequest(request=GOOD)).record.decision == "approve"
         clock.set(START.replace(month=3, day=2))
         service.refresh()
         with pytest.raises(NotServedError, match="not served") as caught:
-            service.prepare("toy_pd", GOOD)
+            service.prepare("toy_pd", DecisionRequest(request=GOOD))
     assert "lapsed" in str(caught.value)
     assert [refusal.release for refusal in told] == ["toy_pd@v1.0.0"]
 
@@ -392,7 +393,7 @@ def test_an_engineers_key_lapses_and_a_worker_serves_nothing_and_names_no_reason
         assert service.catalog.models == {}
         assert "by eli: the key has lapsed since" in str(service.catalog.why_not("toy_pd"))
         with pytest.raises(NotServedError, match="not served"):
-            service.prepare("toy_pd", GOOD)
+            service.prepare("toy_pd", DecisionRequest(request=GOOD))
 
 
 @pytest.mark.parametrize("name", ["", " ", "two\nlines"])

@@ -8,7 +8,7 @@ from countermark.errors import EvidenceError
 from countermark.records.evidence import Finding
 from countermark.records.lights import Light
 from countermark.validation.findings import draw_up, overdue, severity_inputs
-from countermark.validation.inputs import Register
+from countermark.validation.inputs import Register, Statistic
 from tests.validation.builders import make_inputs, make_spec
 from tests.validation.test_pack import LIGHT, digests_of, section
 
@@ -17,7 +17,7 @@ SPEC = make_spec()
 
 def row(test_id: str, section_code: str, light: Light, **changes: Any) -> Any:
     base = Register(spec=SPEC, data_hash="d" * 64, semantics={}, previous=None).row(
-        test_id, section_code, "label", sample="out_of_time", n=10, value=1.0
+        Statistic(test_id, section_code, "label", sample="out_of_time", n=10, value=1.0)
     )
     reason = "thin" if light is Light.NOT_EVALUATED else None
     return base.model_copy(update={"light": light, "gating": True, "n_reason": reason} | changes)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from countermark.records.lights import Light
-from countermark.validation.inputs import Register
+from countermark.validation.inputs import Register, Statistic
 from countermark.validation.opinion import grouped_conditions, propose
 from tests.validation.builders import make_spec, spec_document
 
@@ -22,7 +22,7 @@ CONTROL = {
 def row(test_id: str, light: Light, *, gating: bool = True, **changes: Any) -> Any:
     spec = make_spec()
     base = Register(spec=spec, data_hash="d" * 64, semantics={}, previous=None).row(
-        test_id, "E1", "label", sample="out_of_time", n=10, value=1.0
+        Statistic(test_id, "E1", "label", sample="out_of_time", n=10, value=1.0)
     )
     reason = "too few events" if light is Light.NOT_EVALUATED else None
     return base.model_copy(update={"light": light, "gating": gating, "n_reason": reason, **changes})

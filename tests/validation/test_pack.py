@@ -17,7 +17,7 @@ from countermark.records.lights import Light
 from countermark.validation.assemble import PACK_ONLY_KEYS, pack
 from countermark.validation.catalogue import SEVERITIES
 from countermark.validation.collect import Evidence, check_section, evidence, policy_digest
-from countermark.validation.inputs import EvidenceInput, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, SectionEvidence, Statistic
 from countermark.validation.narrative import parse_narrative
 from countermark.validation.registry import SECTIONS, SectionEntry
 from countermark.validation.sealing import REGISTER_COLUMNS, register_csv, wrong_digests
@@ -116,13 +116,13 @@ def test_a_gating_table_that_names_no_test_is_refused(sound: EvidenceInput) -> N
 
 
 def test_a_row_with_an_unregistered_test_is_refused(sound: EvidenceInput) -> None:
-    row = sound.row("disc.nonsense", "E1", "x", sample="holdout", n=1, value=1.0)
+    row = sound.row(Statistic("disc.nonsense", "E1", "x", sample="holdout", n=1, value=1.0))
     with pytest.raises(EvidenceError, match=r"unregistered test 'disc\.nonsense'"):
         check_section("E1", SectionEvidence(code="E1", conclusion="x", rows=(row,)))
 
 
 def test_a_section_speaks_for_itself_alone(sound: EvidenceInput) -> None:
-    row = sound.row("disc.auc", "E1", "x", sample="holdout", n=1, value=1.0)
+    row = sound.row(Statistic("disc.auc", "E1", "x", sample="holdout", n=1, value=1.0))
     with pytest.raises(EvidenceError, match="row of another section"):
         check_section("E2", SectionEvidence(code="E2", conclusion="x", rows=(row,)))
     with pytest.raises(EvidenceError, match="under another code"):
@@ -271,7 +271,7 @@ def passing(code: str, test_id: str) -> SectionEntry:
     """A section whose one gating test passes."""
 
     def compute(inputs: EvidenceInput) -> SectionEvidence:
-        row = inputs.row(test_id, code, "x", sample=inputs.test.role, n=9, value=0.0, limit="data.hash")
+        row = inputs.row(Statistic(test_id, code, "x", sample=inputs.test.role, n=9, value=0.0, limit="data.hash"))
         return SectionEvidence(code, "Passes.", rows=(row,))
 
     return replace(next(e for e in SECTIONS if e.code == code), compute=compute)

@@ -53,7 +53,7 @@ def run(
 ) -> None:
     """Check MODELS, or --all of them, and put readings and findings on the ledger."""
     from countermark.config.operations import monitor_plans
-    from countermark.monitoring.run import log_findings, post_findings, report_unwatched, run_monitor
+    from countermark.monitoring.run import log_findings, plans_for, post_findings, report_unwatched, run_monitor
     from countermark.records.groups import read_groups
     from countermark.serving.catalog import load_catalog
 
@@ -64,7 +64,7 @@ def run(
     directory = serving_directory(releases, trust_root)
     catalog = load_catalog(directory, moment(None))
     declared = monitor_plans(bank_root())
-    plans = {name: plan for name, plan in declared.items() if not every or name in catalog.models}
+    plans = plans_for([name for name in declared if name in catalog.models] if every else models, declared)
     with opened_ledger(address) as ledger:
         runs = run_monitor(
             ledger,
@@ -72,7 +72,6 @@ def run(
             plans,
             instant,
             groups=None if groups is None else read_groups(groups),
-            models=None if every else frozenset(models),
             now=now,
         )
         silent = report_unwatched(ledger, _unwatched(directory, catalog, declared, instant), instant) if every else None

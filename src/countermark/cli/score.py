@@ -17,7 +17,8 @@ import click
 from countermark.cli.place import bank_root, ledger_address
 
 if TYPE_CHECKING:
-    from countermark.serving.batch import FileRow, FileScorer, ScoredRow
+    from countermark.serving.batch import FileScorer, ScoredRow
+    from countermark.serving.requests import DecisionRequest
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _COLUMNS = ("id", "entity", "at", "release", "score", "probability", "grade", "decision", "reasons", "refused")
@@ -121,14 +122,14 @@ class _Asked:
     id_column: str | None
     entity_column: str | None
 
-    def rows(self, basis: str) -> Iterator[FileRow]:
+    def rows(self, basis: str) -> Iterator[DecisionRequest]:
         """Every case, checked; the whole file is read so once before the first case is decided.
 
         Raises:
             ServingError: If the file is not right throughout.
         """
         from countermark.records.identity import row_id
-        from countermark.serving.batch import FileRow
+        from countermark.serving.requests import DecisionRequest
 
         entity = self.entity_column or self.scorer.entity_column
         checked: frozenset[str] | None = None
@@ -138,7 +139,9 @@ class _Asked:
                 checked = frozenset(raw)
             own = row_id(basis, row) if self.id_column is None else self._own(raw.get(self.id_column), row, line)
             about = values.get(entity or "")
-            yield FileRow(self.scorer.request_of(values), own, None if about is None else str(about))
+            yield DecisionRequest(
+                request=self.scorer.request_of(values), id=own, entity=None if about is None else str(about)
+            )
 
     def _check_columns(self, raw: Mapping[str, Any]) -> None:
         from countermark.errors import ServingError
@@ -193,7 +196,7 @@ class _Asked:
         except OSError as error:
             raise ServingError("this file cannot be read", got=error.strerror, file=self.source) from None
 
-    def steady(self, rows: Iterator[FileRow], stamp: tuple[int, ...]) -> Iterator[FileRow]:
+    def steady(self, rows: Iterator[DecisionRequest], stamp: tuple[int, ...]) -> Iterator[DecisionRequest]:
         """The same cases, as long as the file is the one that was checked.
 
         Raises:

@@ -101,7 +101,7 @@ def readings(watched: Watched) -> tuple[Reading, ...]:
     """Every check that has a limit."""
     found: list[Reading] = []
     for check in (_volume, _inputs, _score, _odd_outcomes, _performance, _fairness, _kpis):
-        found.extend(check(watched))
+        found.extend(_judged(watched, figure) for figure in check(watched))
     return tuple(found)
 
 
@@ -110,38 +110,53 @@ def checks_off(limits: MonitorLimits) -> tuple[str, ...]:
     return tuple(name for name in MonitorLimits.model_fields if getattr(limits, name) is None)
 
 
-def _reading(
-    watched: Watched,
-    check: str,
-    subject: str,
-    limit: AnyLimit,
-    n: int,
-    value: float | None,
-    *,
-    interval: tuple[float, float] | None = None,
-    reference: float | None = None,
-    undefined: str | None = None,
-    owner: str | None = None,
-) -> Reading:
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """What a check found, before it is judged.
+
+    Attributes:
+        check: Name of the check.
+        subject: What it looked at: an input, a group, or ``all``.
+        limit: Its limit.
+        n: Rows behind the value.
+        value: The figure; None if undefined.
+        interval: Its 95 % interval, judged with it.
+        reference: The same figure at validation.
+        undefined: Why it is not judged.
+        owner: Who has to look; the plan's owner otherwise.
+    """
+
+    check: str
+    subject: str
+    limit: AnyLimit
+    n: int
+    value: float | None
+    interval: tuple[float, float] | None = None
+    reference: float | None = None
+    undefined: str | None = None
+    owner: str | None = None
+
+
+def _judged(watched: Watched, found: _Figure) -> Reading:
     # Rounded before it is judged, so that the light follows from the figure that is kept, on any processor.
-    value, reference = _rounded(value), _rounded(reference)
-    if interval is not None:
-        interval = (round_significant(interval[0], _DIGITS), round_significant(interval[1], _DIGITS))
-    verdict = judge(limit, value, interval=interval, undefined=undefined)
+    value = _rounded(found.value)
+    low, high = (_rounded(end) for end in found.interval or (None, None))
+    interval = None if low is None or high is None else (low, high)
+    verdict = judge(found.limit, value, interval=interval, undefined=found.undefined)
     return Reading(
-        check=check,
-        subject=subject,
-        n=n,
+        check=found.check,
+        subject=found.subject,
+        n=found.n,
         value=value,
-        low=None if interval is None else interval[0],
-        high=None if interval is None else interval[1],
-        reference=reference,
-        limit=limit.text,
+        low=low,
+        high=high,
+        reference=_rounded(found.reference),
+        limit=found.limit.text,
         light=verdict.light,
         rule=verdict.rule,
         reason=verdict.reason,
-        owner=owner or watched.plan.owner,
-        weight=watched.profile.importance.get(subject, 0.0),
+        owner=found.owner or watched.plan.owner,
+        weight=watched.profile.importance.get(found.subject, 0.0),
     )
 
 
@@ -149,11 +164,11 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round_significant(value, _DIGITS)
 
 
-def _volume(watched: Watched) -> Iterator[Reading]:
+def _volume(watched: Watched) -> Iterator[_Figure]:
     limit = watched.plan.limits.daily_volume
     if limit is not None:
         n = len(watched.window)
-        yield _reading(watched, "daily_volume", "all", limit, n, n / watched.days)
+        yield _Figure("daily_volume", "all", limit, n, n / watched.days)
 
 
 def _too_few(watched: Watched, records: tuple[DecisionRecord, ...]) -> str | None:
@@ -169,13 +184,13 @@ def _by_chance(limit: AnyLimit, value: float | None, chance: float | None) -> st
     return f"beyond the limit, and as far as this by chance with probability {chance:.2g}"
 
 
-def _inputs(watched: Watched) -> Iterator[Reading]:
+def _inputs(watched: Watched) -> Iterator[_Figure]:
     """Missing values, unseen levels, expired features, and drift of every input; drifts are screened together."""
     limits, thin, n = watched.plan.limits, _too_few(watched, watched.own), len(watched.own)
     if limits.expired_share is not None:
         expired = sum(1 for record in watched.own if any(view.expired for view in record.views))
         share = expired / n if n else None
-        yield _reading(watched, "expired_share", "all", limits.expired_share, n, share, undefined=thin)
+        yield _Figure("expired_share", "all", limits.expired_share, n, share, undefined=thin)
     drifts: list[tuple[str, Psi]] = []
     missings: list[_Missing] = []
     for name in (*watched.profile.numeric, *watched.profile.categorical):
@@ -186,9 +201,7 @@ def _inputs(watched: Watched) -> Iterator[Reading]:
         missings.append((name, missing / n - then if n else None, then, present))
         if limits.unseen_share is not None and unseen is not None:
             share, before = unseen / n if n else None, reference[-2] / known if known else None
-            yield _reading(
-                watched, "unseen_share", name, limits.unseen_share, n, share, reference=before, undefined=thin
-            )
+            yield _Figure("unseen_share", name, limits.unseen_share, n, share, reference=before, undefined=thin)
         drifts.append((name, psi(reference, counts)))
     if limits.missing_shift is not None:
         yield from _missing(watched, limits.missing_shift, missings, thin)
@@ -203,19 +216,19 @@ def _q_values(tests: list[tuple[str, Psi]]) -> dict[str, float]:
     return {name: float(q) for (name, _), q in zip(defined, q_values, strict=True)}
 
 
-def _missing(watched: Watched, limit: AnyLimit, missings: list[_Missing], thin: str | None) -> Iterator[Reading]:
+def _missing(watched: Watched, limit: AnyLimit, missings: list[_Missing], thin: str | None) -> Iterator[_Figure]:
     q_values = _q_values([(name, found) for name, _, _, found in missings])
     for name, shift, then, _ in missings:
         why = thin or _by_chance(limit, shift, q_values.get(name))
         n = len(watched.own)
-        yield _reading(watched, "missing_shift", name, limit, n, shift, reference=then, undefined=why)
+        yield _Figure("missing_shift", name, limit, n, shift, reference=then, undefined=why)
 
 
-def _drifts(watched: Watched, limit: AnyLimit, drifts: list[tuple[str, Psi]], thin: str | None) -> Iterator[Reading]:
+def _drifts(watched: Watched, limit: AnyLimit, drifts: list[tuple[str, Psi]], thin: str | None) -> Iterator[_Figure]:
     q_values = _q_values(drifts)
     for name, found in drifts:
         why = thin or _not_judged(limit, found, q_values.get(name))
-        yield _reading(watched, "feature_psi", name, limit, len(watched.own), found.value, undefined=why)
+        yield _Figure("feature_psi", name, limit, len(watched.own), found.value, undefined=why)
 
 
 def _not_judged(limit: AnyLimit, found: Psi, q_value: float | None) -> str | None:
@@ -243,21 +256,21 @@ def _counts(watched: Watched, name: str) -> tuple[list[int], list[int], int, int
     )
 
 
-def _score(watched: Watched) -> Iterator[Reading]:
+def _score(watched: Watched) -> Iterator[_Figure]:
     limits, thin, n = watched.plan.limits, _too_few(watched, watched.own), len(watched.own)
     if limits.score_psi is not None:
         found = score_psi(watched.profile.score, [record.probability for record in watched.own])
         why = thin or _not_judged(limits.score_psi, found, found.p_value)
-        yield _reading(watched, "score_psi", "score", limits.score_psi, n, found.value, undefined=why)
+        yield _Figure("score_psi", "score", limits.score_psi, n, found.value, undefined=why)
     limit = limits.decision_shift
     if limit is not None and watched.favourable is None:
-        yield _reading(watched, "decision_shift", "all", limit, n, None, undefined=_NO_POLICY)
+        yield _Figure("decision_shift", "all", limit, n, None, undefined=_NO_POLICY)
     elif limit is not None:
         all_then, good_then, good = watched.profile.n, watched.profile.favourable, _favourable(watched, watched.own)
         shift = abs(good / n - good_then / all_then) if n else None
         moved = psi((all_then - good_then, good_then), (n - good, good))
         why = thin or _by_chance(limit, shift, moved.p_value)
-        yield _reading(watched, "decision_shift", "all", limit, n, shift, reference=good_then / all_then, undefined=why)
+        yield _Figure("decision_shift", "all", limit, n, shift, reference=good_then / all_then, undefined=why)
 
 
 def score_psi(profile: NumericProfile, scores: list[float]) -> Psi:
@@ -270,7 +283,7 @@ def _favourable(watched: Watched, records: tuple[DecisionRecord, ...]) -> int:
     return sum(1 for record in records if record.decision == watched.favourable)
 
 
-def _performance(watched: Watched) -> Iterator[Reading]:
+def _performance(watched: Watched) -> Iterator[_Figure]:
     """Realised performance of the model, whichever release decided: matured labels only."""
     limits, y = watched.plan.limits, watched.y
     n, events = int(y.size), int((y == 1.0).sum())
@@ -282,8 +295,7 @@ def _performance(watched: Watched) -> Iterator[Reading]:
     ranked = auc(y, p) if thin is None else None
     value = None if ranked is None else ranked.value
     if limits.auc is not None:
-        yield _reading(
-            watched,
+        yield _Figure(
             "auc",
             "score",
             limits.auc,
@@ -298,14 +310,14 @@ def _performance(watched: Watched) -> Iterator[Reading]:
     if limits.calibration is not None:
         found = jeffreys_test(n, events, float(p.mean())).p_value if thin is None else None
         # The profile holds no p-value of the validation, and nothing else is the same figure.
-        yield _reading(watched, "calibration", "all", limits.calibration, n, found, undefined=thin)
+        yield _Figure("calibration", "all", limits.calibration, n, found, undefined=thin)
 
 
-def _odd_outcomes(watched: Watched) -> Iterator[Reading]:
+def _odd_outcomes(watched: Watched) -> Iterator[_Figure]:
     """Outcomes that were set aside; made only where there are some, and never off: they hide what became of a case."""
     odd, told = watched.odd
     if odd:
-        yield _reading(watched, ODD_OUTCOMES, "all", _NONE, told, float(odd))
+        yield _Figure(ODD_OUTCOMES, "all", _NONE, told, float(odd))
 
 
 def _no_labels(watched: Watched) -> str | None:
@@ -319,7 +331,7 @@ def _no_labels(watched: Watched) -> str | None:
     return f"{odd} of {y.size} outcomes are neither 0 nor 1" if odd else None
 
 
-def _auc_drop(watched: Watched, limit: AnyLimit, n: int, ranked: Auc | None, thin: str | None) -> Reading:
+def _auc_drop(watched: Watched, limit: AnyLimit, n: int, ranked: Auc | None, thin: str | None) -> _Figure:
     expected = watched.profile.performance.get("auc")
     drop = ends = None
     if expected is None:
@@ -329,10 +341,10 @@ def _auc_drop(watched: Watched, limit: AnyLimit, n: int, ranked: Auc | None, thi
         if ranked.interval is not None:
             ends = (expected.value - ranked.interval[1], expected.value - ranked.interval[0])
     then = None if expected is None else expected.value
-    return _reading(watched, "auc_drop", "score", limit, n, drop, interval=ends, reference=then, undefined=thin)
+    return _Figure("auc_drop", "score", limit, n, drop, interval=ends, reference=then, undefined=thin)
 
 
-def _fairness(watched: Watched) -> Iterator[Reading]:
+def _fairness(watched: Watched) -> Iterator[_Figure]:
     """Adverse impact ratio of every protected group, against its reference group."""
     limit = watched.plan.limits.adverse_impact
     if limit is None:
@@ -346,7 +358,7 @@ def _fairness(watched: Watched) -> Iterator[Reading]:
         why = "protected groups are kept apart and were not given to this run"
     if why is not None or watched.groups is None:
         for attribute in sorted(watched.reference_group) or ["all"]:
-            yield _reading(watched, "adverse_impact", attribute, limit, 0, None, undefined=why)
+            yield _Figure("adverse_impact", attribute, limit, 0, None, undefined=why)
         return
     for attribute, reference in sorted(watched.reference_group.items()):
         counts = {group: [0, 0] for group in (reference, *watched.profile.groups.get(attribute, {}))}
@@ -359,21 +371,20 @@ def _fairness(watched: Watched) -> Iterator[Reading]:
         base = counts.pop(reference)
         if not counts:
             why = f"no decision is about an entity of another group than '{reference}'"
-            yield _reading(watched, "adverse_impact", attribute, limit, 0, None, undefined=why)
+            yield _Figure("adverse_impact", attribute, limit, 0, None, undefined=why)
         for group, (selected, n) in sorted(counts.items()):
             yield _impact(watched, limit, f"{attribute}={group}", (selected, n), (base[0], base[1]))
 
 
 def _impact(
     watched: Watched, limit: AnyLimit, subject: str, group: tuple[int, int], reference: tuple[int, int]
-) -> Reading:
+) -> _Figure:
     least = watched.plan.minimum_group
     thin = None
     if min(group[1], reference[1]) < least:
         thin = f"{group[1]} decisions in the group and {reference[1]} in its reference, {least} are needed"
     found = adverse_impact_ratio(group[0], group[1], reference[0], reference[1]) if thin is None else None
-    return _reading(
-        watched,
+    return _Figure(
         "adverse_impact",
         subject,
         limit,
@@ -405,7 +416,7 @@ def _kpi_then(watched: Watched, measure: str) -> float | None:
     return None
 
 
-def _kpis(watched: Watched) -> Iterator[Reading]:
+def _kpis(watched: Watched) -> Iterator[_Figure]:
     n, thin = len(watched.window), _too_few(watched, watched.window)
     for name, kpi in watched.plan.kpis.items():
         rows, hits, why = n, 0, thin
@@ -426,8 +437,7 @@ def _kpis(watched: Watched) -> Iterator[Reading]:
         interval = None
         if kpi.measure in ("outcome_rate", "override_rate", "favourable_rate") and rows:
             value, interval = hits / rows, wilson_interval(rows, hits).interval
-        yield _reading(
-            watched,
+        yield _Figure(
             "kpi",
             name,
             kpi.limit,

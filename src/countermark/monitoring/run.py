@@ -75,36 +75,13 @@ class UnwatchedRun:
     findings: tuple[LiveFinding, ...]
 
 
-def run_monitor(
-    ledger: Ledger,
-    releases: Releases,
-    plans: Mapping[str, MonitorPlan],
-    as_of: datetime,
-    *,
-    groups: Groups | None = None,
-    models: frozenset[str] | None = None,
-    now: datetime | None = None,
-) -> tuple[ModelRun, ...]:
-    """Check models as of an instant, and put the readings and findings on the ledger.
-
-    A model that decided nothing in the window and has a plan is checked all the same: its volume says so. A run as of
-    an instant before the newest run of a model writes its readings down and changes none of the findings that stand.
-
-    Args:
-        ledger: The ledger, to read and to append to.
-        releases: Releases that may have decided.
-        plans: Monitoring plans by model.
-        as_of: Instant; nothing that was learned later counts.
-        groups: Protected groups by entity; None where they are not at hand.
-        models: Models to check; all of ``plans`` otherwise.
-        now: The present: runs and checkpoints on the ledger that bear a later date count for nothing. None believes
-            every date.
+def plans_for(models: Iterable[str], plans: Mapping[str, MonitorPlan]) -> dict[str, MonitorPlan]:
+    """The plans of some models.
 
     Raises:
-        MonitoringError: If a model has no plan or no release.
-        LedgerError: If the ledger cannot be read or written.
+        MonitoringError: If a model has none.
     """
-    wanted = sorted(plans if models is None else models)
+    wanted = list(models)
     for model in wanted:
         if model not in plans:
             raise MonitoringError(
@@ -112,12 +89,42 @@ def run_monitor(
                 expected=f"conf/monitor/{model}.yaml",
                 hint=PLAN_HINT,
             )
+    return {model: plans[model] for model in wanted}
+
+
+def run_monitor(
+    ledger: Ledger,
+    releases: Releases,
+    plans: Mapping[str, MonitorPlan],
+    as_of: datetime,
+    *,
+    groups: Groups | None = None,
+    now: datetime | None = None,
+) -> tuple[ModelRun, ...]:
+    """Check models as of an instant, and put the readings and findings on the ledger.
+
+    A model that decided nothing in the window is checked all the same: its volume says so. A run as of an instant
+    before the newest run of a model writes its readings down and changes none of the findings that stand.
+
+    Args:
+        ledger: The ledger, to read and to append to.
+        releases: Releases that may have decided.
+        plans: Monitoring plans of the models to check.
+        as_of: Instant; nothing that was learned later counts.
+        groups: Protected groups by entity; None where they are not at hand.
+        now: The present: runs and checkpoints on the ledger that bear a later date count for nothing. None believes
+            every date.
+
+    Raises:
+        MonitoringError: If a model has no release.
+        LedgerError: If the ledger cannot be read or written.
+    """
     production = read_production(ledger, as_of, now)
     before = standing_findings(ledger, until=iso(as_of))
     runs = []
-    for model in wanted:
+    for model, plan in sorted(plans.items()):
         found = production.get(model, Production(model, (), {}, {}, frozenset(), as_of))
-        watched = _model(model, found, plans[model], releases.get(model, {}), groups)
+        watched = _model(model, found, plan, releases.get(model, {}), groups)
         runs.append(ModelRun(watched, findings_of(watched, before)))
     at, spoken = iso(as_of), _newest(ledger, now)
     items: list[Item] = []

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
-import msgspec
-
 from countermark.errors import FeatureStoreError, RegistryError, ScorerError, ServingError
 from countermark.features.plans import table_contract
 from countermark.features.request import RequestError
 from countermark.ledger.entry import Item
 from countermark.ledger.ledger import Ledger
-from countermark.records.clock import iso
-from countermark.records.decision import DecisionRecord, Route, Value, encode
-from countermark.records.identity import new_id
+from countermark.records.decision import DecisionRecord, Value
 from countermark.records.release import ReleaseRef
-from countermark.serving.release import Ask, ServedRelease
-from countermark.serving.router import Target
+from countermark.serving.release import ServedRelease
+from countermark.serving.requests import DecisionRequest
 from countermark.serving.service import DecisionService, Prepared, same_case
 
 BATCH = 512
@@ -31,21 +26,6 @@ BATCH = 512
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}").fullmatch
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?").fullmatch
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """One case of a file.
-
-    Attributes:
-        request: Values by field.
-        id: The file's own id of the case, or None.
-        entity: Whom it is about, or None.
-    """
-
-    request: Mapping[str, Any]
-    id: str | None = None
-    entity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +39,7 @@ class ScoredRow:
         known: Whether the decision was on the ledger before.
     """
 
-    row: FileRow
+    row: DecisionRequest
     record: DecisionRecord | None
     refused: str = ""
     known: bool = False
@@ -138,7 +118,7 @@ class FileScorer:
             return _TRUTH.get(text.lower(), text)
         return text
 
-    def score(self, rows: Iterable[FileRow]) -> Iterator[ScoredRow]:
+    def score(self, rows: Iterable[DecisionRequest]) -> Iterator[ScoredRow]:
         """Decide case by case, in order; what is yielded is durable.
 
         Raises:
@@ -149,35 +129,15 @@ class FileScorer:
         while batch := list(islice(stream, BATCH)):
             yield from self._recorded([(row, self._decided(row)) for row in batch])
 
-    def _decided(self, row: FileRow) -> Prepared | str:
+    def _decided(self, row: DecisionRequest) -> Prepared | str:
         try:
-            if self._pinned is None:
-                return self._service.prepare(
-                    self._model, row.request, channel="file", identity=row.id, entity=row.entity, now=self._now
-                )
-            return self._by(self._pinned, row)
+            return self._service.prepare(self._model, row, channel="file", now=self._now, pinned=self._pinned)
         except RequestError as error:
             return "; ".join(f"{problem.field}: {problem.rule}" for problem in error.problems)
         except ScorerError as error:
             return error.what
 
-    def _by(self, release: ServedRelease, row: FileRow) -> Prepared:
-        start = time.perf_counter_ns()
-        ask = Ask(
-            id=row.id if row.id is not None else new_id(self._now),
-            at=iso(self._now),
-            now=self._now,
-            channel="file",
-            entity=release.entity(row.request, row.entity),
-            request=row.request,
-            route=Route(arm="champion"),
-        )
-        record = release.decide(ask, self._service.store)
-        micros = (time.perf_counter_ns() - start) // 1000
-        payload = encode(msgspec.structs.replace(record, latency_us=micros))
-        return Prepared(record, payload, Target(release, ask.route, ()), ask)
-
-    def _recorded(self, batch: list[tuple[FileRow, Prepared | str]]) -> list[ScoredRow]:
+    def _recorded(self, batch: list[tuple[DecisionRequest, Prepared | str]]) -> list[ScoredRow]:
         made = [found for _, found in batch if isinstance(found, Prepared)]
         stored: dict[int, DecisionRecord] = {}
         if self._ledger is not None and made:
@@ -203,7 +163,7 @@ class FileScorer:
         return [_scored(row, found, stored.get(id(found))) for row, found in batch]
 
 
-def _scored(row: FileRow, found: Prepared | str, known: DecisionRecord | None) -> ScoredRow:
+def _scored(row: DecisionRequest, found: Prepared | str, known: DecisionRecord | None) -> ScoredRow:
     if isinstance(found, str):
         return ScoredRow(row, None, found)
     if known is None:

@@ -20,12 +20,13 @@ from countermark.features.online import OnlineStore
 from countermark.ledger.entry import Entry
 from countermark.ledger.ledger import Ledger
 from countermark.records.clock import Clock, iso
-from countermark.records.decision import DecisionRecord, EventRecord, ImportedDecision, Route, Value, decode, encode
+from countermark.records.decision import DecisionRecord, EventRecord, ImportedDecision, Route, decode, encode
 from countermark.records.identity import new_id
 from countermark.records.routing import RoutingTable
 from countermark.registry.directory import ServingDirectory
 from countermark.serving.catalog import Catalog, Refusal, load_catalog, without_lapsed
 from countermark.serving.release import Ask, ServedRelease
+from countermark.serving.requests import DecisionRequest
 from countermark.serving.router import NO_TABLE, Target, champion_of, read_table, route
 from countermark.serving.seen import SeenLog
 
@@ -159,24 +160,22 @@ class DecisionService:
     def prepare(
         self,
         model: str,
-        request: Mapping[str, Value],
+        asked: DecisionRequest,
         *,
         channel: str = "http",
-        identity: str | None = None,
-        entity: str | None = None,
         now: datetime | None = None,
         caller: str | None = None,
+        pinned: ServedRelease | None = None,
     ) -> Prepared:
         """Decide on a request; the decision holds only once its payload is durable on the ledger.
 
         Args:
             model: Name of the model.
-            request: Fields of the request.
+            asked: The request.
             channel: ``http``, ``file``, ``simulation``.
-            identity: The caller's own id for the decision, for a repeat that must not decide twice.
-            entity: Whom it is about, for a model whose requests do not say.
             now: Instant of the request; the clock's present otherwise.
             caller: Name of the API key that asked.
+            pinned: The release that decides, whoever is routed to; there are no shadows then.
 
         Raises:
             NotServedError: If no release of the model may answer.
@@ -185,12 +184,15 @@ class DecisionService:
             ScorerError: If the vector holds what the scorer refuses.
         """
         instant = self.clock.now() if now is None else now
-        key = identity if identity is not None else new_id(instant)
-        champion = self.champion(model)
-        if champion is None:
+        key = asked.id if asked.id is not None else new_id(instant)
+        first = pinned or self.champion(model)
+        if first is None:
             raise self.not_served(model)
-        about = champion.entity(request, entity)
-        target = route(self.catalog, self.table, model, about if about is not None else key)
+        about = first.entity(asked.request, asked.entity)
+        if pinned is not None:
+            target: Target | None = Target(pinned, Route(arm="champion"), ())
+        else:
+            target = route(self.catalog, self.table, model, about if about is not None else key)
         if target is None:
             raise self.not_served(model)
         ask = Ask(
@@ -199,7 +201,7 @@ class DecisionService:
             now=instant,
             channel=channel,
             entity=about,
-            request=request,
+            request=asked.request,
             route=target.route,
             caller=caller,
         )

@@ -137,7 +137,7 @@ class Worker:
         """
 
         def prepare() -> Prepared:
-            return self.service.prepare(model, asked.request, identity=asked.id, entity=asked.entity, caller=caller)
+            return self.service.prepare(model, asked, caller=caller)
 
         if not any(release.builder.plans for release in self.service.catalog.models.get(model, {}).values()):
             return prepare()

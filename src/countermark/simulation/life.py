@@ -32,6 +32,7 @@ from countermark.rollout.machine import RolloutState
 from countermark.rollout.orders import give_order
 from countermark.rollout.start import name_challenger, start_rollout
 from countermark.serving.leader import release_facts, trusted_log
+from countermark.serving.requests import DecisionRequest
 from countermark.serving.service import DecisionService
 from countermark.simulation.desk import Desk
 from countermark.simulation.traffic import Application, Event
@@ -152,10 +153,8 @@ class Life:
         try:
             prepared = self.service.prepare(
                 self.model,
-                application.request,
+                DecisionRequest(request=dict(application.request), id=application.id, entity=application.entity),
                 channel="simulation",
-                identity=application.id,
-                entity=application.entity,
                 now=self.clock.now(),
             )
         except CountermarkError as error:

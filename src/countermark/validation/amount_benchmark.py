@@ -16,7 +16,7 @@ from countermark.metrics.somers import GaucDifference, generalised_auc_differenc
 from countermark.records.evidence import Block, Figure, ReferenceLine, RegisterRow, Scalar, Series, Table
 from countermark.records.lights import Light
 from countermark.validation.amounts import gap_format, rank_codes, too_few_amounts
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.sentences import between, columns, described, level, printed, rounded
 
 SECTION = "E5"
@@ -81,7 +81,9 @@ def _no_challenger(inputs: EvidenceInput) -> str | None:
 def _not_compared(inputs: EvidenceInput, reason: str) -> SectionEvidence:
     test = inputs.test
     rows = tuple(
-        inputs.row(test_id, SECTION, label, sample=test.role, n=test.n, value=None, limit=test_id, undefined=reason)
+        inputs.row(
+            Statistic(test_id, SECTION, label, sample=test.role, n=test.n, value=None, limit=test_id, undefined=reason)
+        )
         for test_id, label in (
             ("bench.error_diff", "Squared error, champion above challenger"),
             ("bench.error_gain", "Squared error saved"),
@@ -115,53 +117,53 @@ def _compare(inputs: EvidenceInput, sample: Sample) -> Comparison:
 
 def _gain_rows(inputs: EvidenceInput, main: Comparison) -> Iterator[RegisterRow]:
     test, p_worse = main.sample, main.p_worse
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "bench.error_diff", SECTION, "Squared error, champion minus challenger (below 0 favours the champion)",
         sample=test.role, n=test.n, value=main.squared.difference, interval=main.squared.interval,
         ci_method="paired normal", judged=p_worse, limit="bench.error_diff", h0="champion's error not larger",
         alternative="champion worse", p_raw=p_worse,
         undefined=main.thin or (main.squared.reason if p_worse is None else None),
-    )  # fmt: skip
+    ))  # fmt: skip
     saved = main.saved
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "bench.error_gain", SECTION, "Share of the challenger's squared error saved", sample=test.role, n=test.n,
         value=saved.difference, judged=None if saved.interval is None else saved.interval[0], interval=saved.interval,
         ci_method="paired normal, ratio", limit="bench.error_gain", h0="equal error", alternative="two-sided",
         p_raw=saved.p_two_sided, undefined=main.thin or (saved.reason if saved.interval is None else None),
         fmt="share",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _further_rows(inputs: EvidenceInput, main: Comparison) -> Iterator[RegisterRow]:
     test = main.sample
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "bench.error_diff", SECTION, "Absolute error, champion minus challenger (below 0 favours the champion)",
         sample=test.role, n=test.n, segment="absolute", value=main.absolute.difference,
         interval=main.absolute.interval, ci_method="paired normal", h0="equal absolute error",
         p_raw=main.absolute.p_two_sided,
         undefined=main.thin or (main.absolute.reason if main.absolute.interval is None else None), gating=False,
         fmt=gap_format(inputs.spec),
-    )  # fmt: skip
+    ))  # fmt: skip
     gauc = main.gauc
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "bench.gauc_diff", SECTION, "gAUC, champion minus challenger", sample=test.role, n=test.n,
         value=gauc.difference, interval=gauc.interval, ci_method="paired influences", h0="equal gAUC",
         alternative="two-sided", p_raw=gauc.p_two_sided,
         undefined=main.thin or (gauc.reason if gauc.interval is None else None), gating=False, fmt="auc",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _sample_rows(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Iterator[RegisterRow]:
     for role, item in found.items():
         if role == inputs.test.role:
             continue
-        yield inputs.row(
+        yield inputs.row(Statistic(
             "bench.error_gain", SECTION, f"Share of the challenger's squared error saved, {item.sample.label}",
             sample=role, n=item.sample.n, value=item.saved.difference, interval=item.saved.interval,
             ci_method="paired normal, ratio", h0="equal error", p_raw=item.saved.p_two_sided,
             undefined=item.thin or (item.saved.reason if item.saved.interval is None else None), gating=False,
             fmt="share",
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _challenger_kind(inputs: EvidenceInput) -> str:

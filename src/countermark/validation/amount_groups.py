@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from countermark.validation.inputs import EvidenceInput, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, SectionEvidence, Statistic
 
 _REASON = "the model estimates an amount: nobody gets a favourable outcome by it, and there is no event to err about"
 
@@ -24,7 +24,16 @@ def without_decision(
         sample = inputs.test
         rows = tuple(
             inputs.row(
-                test_id, section, label, sample=sample.role, n=sample.n, value=None, limit=test_id, undefined=_REASON
+                Statistic(
+                    test_id,
+                    section,
+                    label,
+                    sample=sample.role,
+                    n=sample.n,
+                    value=None,
+                    limit=test_id,
+                    undefined=_REASON,
+                )
             )
             for test_id, label in tests.items()
         )

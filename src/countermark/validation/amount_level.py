@@ -24,7 +24,7 @@ from countermark.records.lights import Light
 from countermark.validation import amount_level_exhibits as exhibits
 from countermark.validation.amount_level_exhibits import BackTest
 from countermark.validation.amounts import gap_format, segment_names, value_format, value_word
-from countermark.validation.inputs import EvidenceInput, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, SectionEvidence, Statistic
 from countermark.validation.sentences import between, counted, level, listed, printed, rounded
 
 SECTION = "E2"
@@ -186,7 +186,7 @@ def _test_row(
     few = ", smaller of t and bootstrap p" if found.n < inputs.spec.policy.minimum_group else ""
     adjusted = " (Holm)" if found.p_adjusted is not None else ""
     what = found.name if segment in ("all", found.name) else segment
-    return inputs.row(
+    return inputs.row(Statistic(
         level_test(inputs), SECTION, f"t-test p, {what}: {means}{few}{adjusted}",
         sample=sample or inputs.test.role, n=found.n, segment=segment, value=found.p,
         judged=found.p if found.p_adjusted is None else found.p_adjusted, limit=level_test(inputs),
@@ -194,19 +194,19 @@ def _test_row(
         df=float(found.test.df), p_raw=found.p, p_adj=found.p_adjusted, power=found.power,
         power_alternative=alternative_text(inputs), material=material(inputs, found), undefined=found.reason,
         gating=gating, fmt="pvalue",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _pool_row(inputs: EvidenceInput, pool: BackTest) -> RegisterRow:
     style = value_format(inputs.spec)
     means = f"realised {printed(pool.realised, style)}, estimated {printed(pool.estimated, style)}"
-    return inputs.row(
+    return inputs.row(Statistic(
         level_test(inputs), SECTION, f"t-test p, pool {pool.name}: {means}", sample=inputs.test.role, n=pool.n,
         segment=f"pool {pool.name}", value=pool.p, effect=pool.test.mean_difference, h0="estimated >= realised",
         alternative="amounts under-estimated", df=float(pool.test.df), p_raw=pool.p, p_adj=pool.p_adjusted,
         power=pool.power, power_alternative=alternative_text(inputs), undefined=pool.reason, gating=False,
         fmt="pvalue",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _few(inputs: EvidenceInput) -> str | None:
@@ -218,22 +218,22 @@ def _few(inputs: EvidenceInput) -> str | None:
 
 def _coverage_row(inputs: EvidenceInput, coverage: Coverage) -> RegisterRow:
     test = inputs.test
-    return inputs.row(
+    return inputs.row(Statistic(
         "cal.coverage", SECTION, "Realised over estimated, portfolio (two-sided)", sample=test.role, n=test.n,
         value=coverage.ratio, interval=coverage.interval, ci_method="percentile bootstrap of rows",
         limit="cal.coverage", h0="ratio = 1", undefined=_few(inputs) or coverage.reason,
         seed=inputs.spec.policy.seed, fmt="ratio",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _line_row(inputs: EvidenceInput) -> RegisterRow:
     test = inputs.test
     line = calibration_line(test.y, test.p, confidence=inputs.spec.policy.confidence)
-    return inputs.row(
+    return inputs.row(Statistic(
         "cal.line", SECTION, "Slope of realised on estimated amounts", sample=test.role, n=test.n, value=line.slope,
         interval=line.slope_interval, ci_method="least squares, HC1", limit="cal.line", effect=line.intercept,
         h0="slope = 1", undefined=_few(inputs) or line.reason, gating=False, fmt="ratio",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _error_rows(inputs: EvidenceInput) -> Iterator[RegisterRow]:
@@ -244,10 +244,10 @@ def _error_rows(inputs: EvidenceInput) -> Iterator[RegisterRow]:
         ("Root mean squared error", "rmse", found.rmse, style),
         ("R2 against the mean of the sample", "r2", found.r_squared, "auc"),
     ):
-        yield inputs.row(
+        yield inputs.row(Statistic(
             "cal.error", SECTION, label, sample=test.role, n=test.n, segment=segment, value=value,
             undefined=found.reason if value is None else None, gating=False, fmt=fmt,
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _of(inputs: EvidenceInput, rows: tuple[RegisterRow, ...], light: Light) -> list[str]:

@@ -10,7 +10,7 @@ from countermark.metrics.amounts import MeanInterval, mean_interval
 from countermark.metrics.intervals import clopper_pearson_interval
 from countermark.records.evidence import Block, Figure, Paragraph, RegisterRow, SampleRole, Scalar, Series, Table
 from countermark.validation.amounts import value_format, value_word
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.outcome import maturity, maturity_meaning
 from countermark.validation.sentences import between, columns, counted, described, level, printed, rounded, some
 
@@ -52,11 +52,11 @@ def _mean(inputs: EvidenceInput, sample: Sample) -> MeanInterval:
 
 def _mean_row(inputs: EvidenceInput, sample: Sample) -> RegisterRow:
     found = _mean(inputs, sample)
-    return inputs.row(
+    return inputs.row(Statistic(
         "outcome.mean", SECTION, f"mean realised {value_word(inputs.spec)}", sample=sample.role, n=sample.n,
         value=found.mean, interval=found.interval, ci_method="Student", undefined=found.reason, gating=False,
         fmt=value_format(inputs.spec),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _beyond(inputs: EvidenceInput) -> tuple[tuple[str, str], ...]:
@@ -76,11 +76,11 @@ def _outside_rows(inputs: EvidenceInput) -> Iterator[RegisterRow]:
     for name, words in _beyond(inputs):
         hits = _hits(test, name)
         found = clopper_pearson_interval(test.n, hits, confidence=inputs.spec.policy.confidence)
-        yield inputs.row(
+        yield inputs.row(Statistic(
             "outcome.outside", SECTION, f"{words}, kept as they are", sample=test.role, n=test.n, segment=name,
             value=found.rate, interval=found.interval, ci_method=found.method, undefined=found.reason, gating=False,
             fmt="share",
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _windows(inputs: EvidenceInput) -> Table:

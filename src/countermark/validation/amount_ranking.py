@@ -23,7 +23,7 @@ from countermark.validation import amount_ranking_exhibits as exhibits
 from countermark.validation.amount_ranking_exhibits import PROPOSED, PartGauc, PoolPair
 from countermark.validation.amounts import rank_codes, ranking, segment_names, too_few_amounts
 from countermark.validation.bands import band_segments
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.sentences import between, level, listed, printed, rounded
 
 SECTION = "E1"
@@ -103,34 +103,34 @@ def _sample_rows(inputs: EvidenceInput, areas: dict[SampleRole, Gauc]) -> Iterat
         sample = inputs.samples[role]
         fitted = role == "development"
         undefined = thin_sample(inputs, sample, area) or (area.reason if area.interval is None else None)
-        yield inputs.row(
+        yield inputs.row(Statistic(
             "disc.somersd_gauc", SECTION, f"Generalised AUC, {sample.label}",
             sample=role, n=sample.n, value=area.value, interval=area.interval, ci_method="Somers' D, normal",
             judged=None if area.interval is None else area.interval[0],
             limit=None if fitted else "disc.gauc_chance", h0="gAUC = 1/2", alternative="gAUC > 1/2",
             effect=area.somers_d, p_raw=area.p_chance, undefined=undefined,
             gating=None if role == inputs.test.role else False, fmt="auc",
-        )  # fmt: skip
+        ))  # fmt: skip
     test, area = inputs.test, areas[inputs.test.role]
     thin = thin_sample(inputs, test, area)
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "disc.somersd_gauc", SECTION, "Generalised AUC too high to be believed",
         sample=test.role, n=test.n, segment="ceiling", value=area.value, limit="disc.gauc_ceiling",
         effect=area.somers_d, undefined=thin or (area.reason if area.value is None else None), fmt="auc",
-    )  # fmt: skip
-    yield inputs.row(
+    ))  # fmt: skip
+    yield inputs.row(Statistic(
         "disc.somersd_gauc", SECTION, "Standard error of the generalised AUC (ECB annex 3.2)",
         sample=test.role, n=test.n, segment=SE_SEGMENT, value=area.se,
         undefined=area.reason if area.se is None else None, gating=False, fmt="score",
-    )  # fmt: skip
+    ))  # fmt: skip
     if inputs.spec.kind == "lgd":
         bare = generalised_auc(test.y, test.p, confidence=inputs.spec.policy.confidence)
-        yield inputs.row(
+        yield inputs.row(Statistic(
             "disc.somersd_gauc", SECTION, "Generalised AUC of the values themselves, not of buckets",
             sample=test.role, n=test.n, segment="not bucketed", value=bare.value, interval=bare.interval,
             ci_method="Somers' D, normal", effect=bare.somers_d, p_raw=bare.p_chance,
             undefined=thin or (bare.reason if bare.interval is None else None), gating=False, fmt="auc",
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _cluster_rows(inputs: EvidenceInput, area: Gauc) -> Iterator[RegisterRow]:
@@ -146,12 +146,12 @@ def _cluster_rows(inputs: EvidenceInput, area: Gauc) -> Iterator[RegisterRow]:
         rank_codes(spec, test.y), rank_codes(spec, test.p), cluster=text, confidence=spec.policy.confidence
     )
     thin = too_few_amounts(inputs, customers, f"the {test.label} sample by customer", varied=area.varied)
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "disc.somersd_gauc", SECTION, f"Generalised AUC by customer ({printed(customers, 'int')} customers)",
         sample=test.role, n=test.n, segment="by customer", value=got.value, interval=got.interval,
         ci_method="Somers' D, clustered by customer", judged=None if got.interval is None else got.interval[0],
         limit="disc.gauc_chance", undefined=thin or (got.reason if got.interval is None else None), fmt="auc",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _drop_row(inputs: EvidenceInput, areas: dict[SampleRole, Gauc]) -> RegisterRow:
@@ -165,12 +165,12 @@ def _drop_row(inputs: EvidenceInput, areas: dict[SampleRole, Gauc]) -> RegisterR
             z = float(ndtri(0.5 + inputs.spec.policy.confidence / 2))
             half = z * math.hypot(before.se, now.se)
             interval = (drop - half, drop + half)
-    return inputs.row(
+    return inputs.row(Statistic(
         "disc.gauc_drop", SECTION, f"Drop in gAUC, development to {test.label}",
         sample=test.role, n=test.n, value=drop, interval=interval, ci_method="Somers' D, independent samples",
         limit="disc.gauc_drop", undefined=undefined or (before.reason or now.reason if drop is None else None),
         fmt="points",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _initial_rows(inputs: EvidenceInput, area: Gauc) -> Iterator[RegisterRow]:
@@ -189,14 +189,14 @@ def _initial_rows(inputs: EvidenceInput, area: Gauc) -> Iterator[RegisterRow]:
     if got.s_both is not None:
         forms.append(("both variances", "both variances", got.s_both, got.p_both))
     for told, segment, s, p in forms:
-        yield inputs.row(
+        yield inputs.row(Statistic(
             "disc.gauc_vs_initial", SECTION, f"gAUC current against initial, {told}",
             sample=test.role, n=test.n, segment=segment, value=None if initial is None else s, judged=p,
             limit="disc.gauc_vs_initial",
             effect=None if initial is None or area.value is None else float(initial) - area.value,
             h0="no deterioration", alternative="gAUC has fallen", p_raw=None if initial is None else p,
             undefined=undefined or got.reason, gating=False,
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _further_rows(inputs: EvidenceInput) -> Iterator[RegisterRow]:
@@ -208,15 +208,15 @@ def _further_rows(inputs: EvidenceInput) -> Iterator[RegisterRow]:
         ("Spearman's rank correlation", "all", agreement.spearman),
         ("Kendall's tau-b", "kendall", agreement.kendall),
     ):
-        yield inputs.row(
+        yield inputs.row(Statistic(
             "disc.rank", SECTION, f"{label} of estimated and realised amounts", sample=test.role, n=test.n,
             segment=segment, value=value, undefined=constant if value is None else None, gating=False, fmt="auc",
-        )  # fmt: skip
+        ))  # fmt: skip
     capture = loss_capture(test.y, test.p)
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "disc.loss_capture", SECTION, "Loss capture ratio, every row weighing alike", sample=test.role, n=test.n,
         value=capture.ratio, effect=capture.area_model, undefined=capture.reason, gating=False, fmt="auc",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _order_rows(inputs: EvidenceInput, pairs: tuple[PoolPair, ...]) -> Iterator[RegisterRow]:
@@ -226,33 +226,33 @@ def _order_rows(inputs: EvidenceInput, pairs: tuple[PoolPair, ...]) -> Iterator[
     undefined = too_few_amounts(inputs, test.n, f"the {test.label} sample")
     if worst is None:
         undefined = undefined or "no two neighbouring pools with rows enough to compare"
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "disc.pool_order", SECTION, "Most significant inversion of neighbouring pools (Holm)",
         sample=test.role, n=test.n, value=None if worst is None else worst.p_adjusted, limit="disc.pool_order",
         h0="the higher pool has the higher mean", alternative="the pools are inverted",
         effect=None if worst is None else worst.test.difference, df=None if worst is None else worst.test.df,
         p_raw=None if worst is None else worst.test.p_inversion, p_adj=None if worst is None else worst.p_adjusted,
         undefined=undefined, fmt="pvalue",
-    )  # fmt: skip
+    ))  # fmt: skip
     for pair in pairs:
-        yield inputs.row(
+        yield inputs.row(Statistic(
             "disc.pool_order", SECTION, f"Pool {pair.higher} against {pair.lower} (Welch)", sample=test.role, n=test.n,
             segment=f"{pair.lower}<{pair.higher}", value=pair.test.t, effect=pair.test.difference, df=pair.test.df,
             h0="the higher pool has the higher mean", alternative="inverted", p_raw=pair.test.p_inversion,
             p_adj=pair.p_adjusted, undefined=pair.test.reason, gating=False,
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _part_row(inputs: EvidenceInput, part: PartGauc) -> RegisterRow:
     area = part.gauc
     undefined = _thin_part(inputs, part) or (area.reason if area.interval is None else None)
-    return inputs.row(
+    return inputs.row(Statistic(
         "disc.somersd_gauc", SECTION, f"gAUC, {part.column} {part.level}{PROPOSED if part.proposed else ''}",
         sample=inputs.test.role, n=part.n, segment=part.name, value=area.value, interval=area.interval,
         ci_method="Somers' D, normal", judged=None if area.interval is None else area.interval[0],
         limit=None if part.proposed else "disc.gauc_chance", h0="gAUC = 1/2", effect=area.somers_d,
         p_raw=area.p_chance, undefined=undefined, gating=False, fmt="auc",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _conclusion(

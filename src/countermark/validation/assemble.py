@@ -30,7 +30,7 @@ from countermark.validation.collect import Evidence, check_section, policy_diges
 from countermark.validation.context import PackContext, PlannedSection
 from countermark.validation.findings import draw_up
 from countermark.validation.identity import pack_identity
-from countermark.validation.inputs import Register, SectionEvidence
+from countermark.validation.inputs import Register, SectionEvidence, Statistic
 from countermark.validation.narrative import narrative_block
 from countermark.validation.opinion import propose
 from countermark.validation.registry import SECTIONS, SectionEntry
@@ -201,7 +201,9 @@ def _missing_gates(
             reason = home.line
         missing.append(
             register.row(
-                test_id, entry.section, entry.title, sample="none", n=0, value=None, undefined=reason, gating=True
+                Statistic(
+                    test_id, entry.section, entry.title, sample="none", n=0, value=None, undefined=reason, gating=True
+                )
             )
         )
     return tuple(missing)

@@ -15,7 +15,7 @@ from countermark.metrics.ordering import grade_order
 from countermark.metrics.power import detectable_auc_drop
 from countermark.records.evidence import Block, Figure, ReferenceLine, RegisterRow, Scalar, Series, Table
 from countermark.records.lights import Light
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.sentences import between, columns, counted, described, printed, rounded
 from countermark.validation.series import estimates
 
@@ -69,10 +69,10 @@ def _no_challenger(inputs: EvidenceInput) -> str | None:
 def _not_compared(inputs: EvidenceInput, reason: str) -> SectionEvidence:
     test = inputs.test
     rows = tuple(
-        inputs.row(
+        inputs.row(Statistic(
             test_id, SECTION, label, sample=test.role, n=test.n, events=test.events, value=None, limit=test_id,
             undefined=reason,
-        )
+        ))
         for test_id, label in (("bench.auc_diff", "Champion worse than challenger"), ("bench.gain", "Gain in AUC"))
     )  # fmt: skip
     return SectionEvidence(
@@ -112,41 +112,41 @@ def _swap(inputs: EvidenceInput) -> SwapSet:
 def _gain_rows(inputs: EvidenceInput, main: Comparison) -> Iterator[RegisterRow]:
     test, got = main.sample, main.auc
     undefined = main.thin or (got.reason if got.p_worse is None else None)
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "bench.auc_diff", SECTION, "Champion worse than challenger (paired DeLong, one-sided)",
         sample=test.role, n=test.n, events=test.events, value=got.difference, judged=got.p_worse,
         interval=got.interval, ci_method="paired DeLong", limit="bench.auc_diff", h0="champion not worse",
         alternative="champion worse", p_raw=got.p_worse, undefined=undefined, fmt="auc",
-    )  # fmt: skip
-    yield inputs.row(
+    ))  # fmt: skip
+    yield inputs.row(Statistic(
         "bench.gain", SECTION, "Gain in AUC over the challenger",
         sample=test.role, n=test.n, events=test.events, value=got.difference,
         judged=None if got.interval is None else got.interval[0], interval=got.interval, ci_method="paired DeLong",
         limit="bench.gain", h0="equal AUC", alternative="two-sided", p_raw=got.p_two_sided, undefined=undefined,
         fmt="auc",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _sample_rows(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Iterator[RegisterRow]:
     for role, item in found.items():
         got = item.auc
-        yield inputs.row(
+        yield inputs.row(Statistic(
             "disc.delong_paired", SECTION, f"AUC champion minus challenger, {item.sample.label}",
             sample=role, n=item.sample.n, events=item.sample.events, value=got.difference, interval=got.interval,
             ci_method="paired DeLong", h0="equal AUC", alternative="two-sided", p_raw=got.p_two_sided,
             undefined=item.thin or (got.reason if got.interval is None else None), gating=False, fmt="auc",
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _brier_rows(inputs: EvidenceInput, main: Comparison) -> Iterator[RegisterRow]:
     if main.brier is None:
         return
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "bench.brier_diff", SECTION, "Brier score, champion minus challenger (below 0 favours the champion)",
         sample=main.sample.role, n=main.sample.n, events=main.sample.events, value=main.brier.difference,
         interval=main.brier.interval, ci_method="paired normal", h0="equal Brier score", p_raw=main.brier.p_two_sided,
         undefined=main.thin or main.brier.reason, gating=False, fmt="score",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _swap_rows(inputs: EvidenceInput, swap: SwapSet) -> Iterator[RegisterRow]:
@@ -155,20 +155,20 @@ def _swap_rows(inputs: EvidenceInput, swap: SwapSet) -> Iterator[RegisterRow]:
     for name, cell in (("swapped in", swap.swapped_in), ("swapped out", swap.swapped_out)):
         rate = wilson_interval(cell.n, cell.events, confidence=policy.confidence)
         few = f"{counted(cell.n, 'row')} {name}; the policy asks for {policy.minimum_group}"
-        yield inputs.row(
+        yield inputs.row(Statistic(
             "bench.swap_set", SECTION, f"Outcome rate of rows {name} at {approval} approved", segment=name,
             sample=test.role, n=cell.n, events=cell.events, value=rate.rate, interval=rate.interval,
             ci_method="Wilson", undefined=swap.reason or (few if cell.n < policy.minimum_group else None),
             gating=False, fmt="share",
-        )  # fmt: skip
+        ))  # fmt: skip
     inside, outside = swap.swapped_in, swap.swapped_out
     order = grade_order(inside.n, inside.events, outside.n, outside.events)
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "bench.swap_set", SECTION, "Outcome rate swapped out minus swapped in (above 0 favours the champion)",
         segment="difference", sample=test.role, n=inside.n + outside.n, events=inside.events + outside.events,
         value=order.difference, h0="swapped out not worse", p_raw=order.p_differentiation,
         undefined=swap.reason or ("no rows change sides" if not inside.n else order.reason), gating=False, fmt="points",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _conclusion(inputs: EvidenceInput, main: Comparison, rows: tuple[RegisterRow, ...]) -> str:

@@ -35,7 +35,7 @@ from countermark.records.evidence import RegisterRow
 from countermark.records.lights import Light
 from countermark.validation import calibration_exhibits as exhibits
 from countermark.validation.calibration_exhibits import BINS, GradeBlock, GradeLine, VintageLine
-from countermark.validation.inputs import EvidenceInput, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, SectionEvidence, Statistic
 from countermark.validation.sentences import between, counted, listed, printed, rounded
 
 SECTION = "E2"
@@ -206,67 +206,67 @@ def _portfolio_row(inputs: EvidenceInput, part: Portfolio) -> RegisterRow:
     test, policy = inputs.test, inputs.spec.policy
     multiple = policy.power.portfolio_pd_multiple
     what = "PD of the master scale" if part.segment == "all" else "mean calibrated probability"
-    return inputs.row(
+    return inputs.row(Statistic(
         "cal.jeffreys", SECTION, f"Jeffreys p, portfolio, {what} {printed(part.pd, 'share')}",
         sample=test.role, n=test.n, events=test.events, segment=part.segment, value=part.test.p_value,
         limit="cal.jeffreys", effect=part.ratio.ratio, h0="PD >= true rate", alternative="risk under-estimated",
         p_raw=part.test.p_value, power=part.power, power_alternative=f"PD x {multiple:g}",
         material=material(inputs, part.test.observed, part.pd),
         undefined=_too_few_rows(inputs) or part.test.reason, fmt="pvalue",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _block_row(inputs: EvidenceInput, block: GradeBlock) -> RegisterRow:
     test, policy = inputs.test, inputs.spec.policy
     observed = block.events / block.n if block.n else None
-    return inputs.row(
+    return inputs.row(Statistic(
         "cal.jeffreys", SECTION, f"Jeffreys p, grades {block.name}, PD {printed(block.pd, 'share')} (Holm)",
         sample=test.role, n=block.n, events=block.events, segment=f"grades {block.name}", value=block.p_raw,
         judged=block.p_adjusted, limit="cal.jeffreys", effect=block.ratio.ratio, h0="PD >= true rate",
         alternative="risk under-estimated", p_raw=block.p_raw, p_adj=block.p_adjusted, power=block.power,
         power_alternative=f"PD x {policy.power.block_pd_multiple:g}", material=material(inputs, observed, block.pd),
         undefined=_too_few_rows(inputs) or block.reason, fmt="pvalue",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _grade_row(inputs: EvidenceInput, grade: GradeLine) -> RegisterRow:
-    return inputs.row(
+    return inputs.row(Statistic(
         "cal.jeffreys", SECTION, f"Jeffreys p, grade {grade.name}, PD {printed(grade.pd, 'share')}",
         sample=inputs.test.role, n=grade.n, events=grade.events, segment=f"grade {grade.name}", value=grade.p_raw,
         effect=grade.events / (grade.n * grade.pd) if grade.pd > 0.0 else None, h0="PD >= true rate",
         alternative="risk under-estimated", p_raw=grade.p_raw, p_adj=grade.p_adjusted, undefined=grade.reason,
         gating=False, fmt="pvalue",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _ratio_row(inputs: EvidenceInput, mean: Portfolio) -> RegisterRow:
     test = inputs.test
-    return inputs.row(
+    return inputs.row(Statistic(
         "cal.oe_ratio", SECTION, "Observed over expected events, portfolio (two-sided)",
         sample=test.role, n=test.n, events=test.events, value=mean.ratio.ratio, interval=mean.ratio.interval,
         ci_method="Clopper-Pearson", limit="cal.oe_ratio", h0="ratio = 1",
         undefined=_too_few_events(inputs) or mean.ratio.reason, fmt="ratio",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _binomial_rows(inputs: EvidenceInput, part: Portfolio) -> Iterator[RegisterRow]:
     test = inputs.test
     got = binomial_test(test.n, test.events, part.pd)
     critical = "" if got.value is None else _critical(test.n, part.pd)
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "cal.binomial", SECTION, f"Binomial p, portfolio{critical}",
         sample=test.role, n=test.n, events=test.events, value=got.value, limit="cal.binomial", effect=part.ratio.ratio,
         h0="PD >= true rate", p_raw=got.value, power=part.power, undefined=_too_few_events(inputs) or got.reason,
         fmt="pvalue",
-    )  # fmt: skip
+    ))  # fmt: skip
     rho = retail_correlation(part.pd)
     spread = binomial_correlated(test.n, test.events, part.pd, rho)
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "cal.binomial_correlated", SECTION,
         f"Binomial p with asset correlation {printed(rho, 'share')} (Basel CRE31, other retail, from the PD)",
         sample=test.role, n=test.n, events=test.events, value=spread.value, h0="PD >= true rate", p_raw=spread.value,
         undefined=spread.reason, fmt="pvalue",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _critical(n: int, pd: float) -> str:
@@ -280,19 +280,19 @@ def _chi_square_rows(inputs: EvidenceInput, grades: tuple[GradeLine, ...]) -> It
         np.array([g.n for g in grades]), np.array([g.events for g in grades]), np.array([g.pd for g in grades])
     )
     joined = f", {counted(got.merged, 'thin grade')} merged into a neighbour" if got.merged else ""
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "cal.hosmer_lemeshow", SECTION,
         f"Hosmer-Lemeshow over {counted(got.groups, 'grade')}{joined}; df = groups, PDs are given",
         sample=test.role, n=test.n, events=test.events, value=got.statistic, judged=got.p_value,
         limit="cal.hosmer_lemeshow", h0="every PD is right", df=got.df, p_raw=got.p_value, gating=False,
         undefined=thin or got.reason,
-    )  # fmt: skip
+    ))  # fmt: skip
     z = spiegelhalter(test.y, test.p)
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "cal.spiegelhalter", SECTION, "Spiegelhalter z (above 0: too optimistic)",
         sample=test.role, n=test.n, events=test.events, value=z.z, judged=z.p_two_sided, limit="cal.spiegelhalter",
         h0="every probability is right", alternative="two-sided", p_raw=z.p_two_sided, undefined=thin or z.reason,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _score_rows(inputs: EvidenceInput) -> Iterator[RegisterRow]:
@@ -317,33 +317,33 @@ def _score_rows(inputs: EvidenceInput) -> Iterator[RegisterRow]:
         ),
     )
     for test_id, label, segment, value, reason in informed:
-        yield inputs.row(
+        yield inputs.row(Statistic(
             test_id, SECTION, label, sample=test.role, n=test.n, events=test.events, segment=segment, value=value,
             undefined=reason, fmt="points" if test_id == "cal.ece" else "score",
-        )  # fmt: skip
+        ))  # fmt: skip
     share = parts.miscalibration_share
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "cal.corp", SECTION, "CORP miscalibration over uncertainty (MCB / UNC)",
         sample=test.role, n=test.n, events=test.events, value=share, limit="cal.mcb_share",
         undefined=thin or parts.reason, fmt="share",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _slope_rows(inputs: EvidenceInput) -> Iterator[RegisterRow]:
     test, thin = inputs.test, _too_few_events(inputs)
     got = recalibration(test.y, test.p, confidence=inputs.spec.policy.confidence)
     moved = f" ({counted(got.clipped, 'probability', 'probabilities')} of 0 or 1 moved)" if got.clipped else ""
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "cal.slope_citl", SECTION, f"Calibration slope{moved}",
         sample=test.role, n=test.n, events=test.events, segment="slope", value=got.slope, interval=got.slope_interval,
         ci_method="Wald", limit="cal.slope", h0="a = 0 and b = 1", df=2, p_raw=got.p_value,
         undefined=thin or got.reason, fmt="ratio",
-    )  # fmt: skip
-    yield inputs.row(
+    ))  # fmt: skip
+    yield inputs.row(Statistic(
         "cal.slope_citl", SECTION, "Calibration in the large, log odds (above 0: risk under-estimated)",
         sample=test.role, n=test.n, events=test.events, segment="in the large", value=got.in_the_large,
         interval=got.in_the_large_interval, ci_method="Wald", undefined=thin or got.reason, fmt="ratio",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _years_row(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) -> RegisterRow:
@@ -352,14 +352,14 @@ def _years_row(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) -> Regi
     got = multi_year_normal(rate, pd)
     period = inputs.spec.data.vintage
     reason = "no dates, so no vintages" if not vintages else got.reason
-    return inputs.row(
+    return inputs.row(Statistic(
         "cal.multi_year_normal", SECTION,
         f"Multi-period normal test over {counted(len(used), period)}, each counted alike; power unknown",
         sample=" and ".join(r for r in ("holdout", "out_of_time") if r in inputs.samples),
         n=sum(v.n for v in used), events=sum(v.events for v in used), value=got.z,
         judged=got.p_upper, limit="cal.multi_year_normal", h0="PD >= long-run rate", df=got.df, p_raw=got.p_upper,
         effect=None if not used else float(np.mean(rate - pd)), undefined=reason,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _of(rows: tuple[RegisterRow, ...], *lights: Light) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from countermark.records.evidence import Paragraph, Scalar, Table
 from countermark.validation.catalogue import Requirement, requirements
 from countermark.validation.context import PackContext
-from countermark.validation.inputs import SectionEvidence
+from countermark.validation.inputs import SectionEvidence, Statistic
 from countermark.validation.phrasing import columns, counted, named
 
 _STATUS_ORDER = {"in_force": 0, "guidance": 1, "upcoming": 2, "proposed": 3}
@@ -59,15 +59,17 @@ def crosswalk_section(context: PackContext, computed: SectionEvidence | None) ->
     )
     register_rows = tuple(
         context.register.row(
-            test_id,
-            "B4",
-            label,
-            sample="catalogue",
-            n=len(rows),
-            value=float(value) if rows else None,
-            limit=test_id,
-            undefined=reason,
-            fmt="int",
+            Statistic(
+                test_id,
+                "B4",
+                label,
+                sample="catalogue",
+                n=len(rows),
+                value=float(value) if rows else None,
+                limit=test_id,
+                undefined=reason,
+                fmt="int",
+            )
         )
         for test_id, label, value in (
             ("crosswalk.gaps", "mandatory clauses with evidence missing", len(gaps)),

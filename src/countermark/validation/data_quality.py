@@ -13,7 +13,7 @@ from countermark.metrics.stability import psi
 from countermark.records.evidence import Block, Figure, RegisterRow, Scalar, Table
 from countermark.records.formats import format_interval
 from countermark.records.lights import Light
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.phrasing import limit_phrase
 from countermark.validation.sentences import (
     columns,
@@ -86,12 +86,12 @@ def _missing_rows(inputs: EvidenceInput) -> tuple[RegisterRow, ...]:
     for name, values in test.features.items():
         count = int(np.count_nonzero(is_missing(values)))
         rows.append(
-            inputs.row(
+            inputs.row(Statistic(
                 "data.missing", SECTION, f"Missing share of {name}",
                 sample=test.role, n=test.n, segment=name, value=count / test.n if test.n else None,
                 interval=clopper_pearson_interval(test.n, count, confidence=inputs.spec.policy.confidence).interval,
                 ci_method="Clopper-Pearson", limit="data.missing", undefined=too_few_rows(inputs, test), fmt="share",
-            )
+            ))
         )  # fmt: skip
     return tuple(rows)
 
@@ -106,20 +106,20 @@ def _missing_flag_rows(inputs: EvidenceInput) -> tuple[RegisterRow, ...]:
             continue
         result = psi(np.bincount(then, minlength=2), np.bincount(now, minlength=2))
         rows.append(
-            inputs.row(
+            inputs.row(Statistic(
                 "data.missing_psi", SECTION, f"PSI of the missing flag of {name}",
                 sample=test.role, n=test.n, segment=name, value=result.value, limit="data.missing_psi",
                 df=1, p_raw=result.p_value, h0="the share missing is as in development",
                 undefined=too_few_rows(inputs, development, test) or result.too_thin, fmt="psi",
-            )
+            ))
         )  # fmt: skip
     if not rows:
         rows.append(
-            inputs.row(
+            inputs.row(Statistic(
                 "data.missing_psi", SECTION, "PSI of missing flags: no input has a missing value in either sample",
                 sample=test.role, n=test.n, value=0.0, limit="data.missing_psi",
                 undefined=too_few_rows(inputs, development, test), fmt="psi",
-            )
+            ))
         )  # fmt: skip
     return tuple(rows)
 
@@ -130,19 +130,19 @@ def _contract_rows(inputs: EvidenceInput) -> tuple[RegisterRow, ...]:
         total, bad = int(table["rows"]), int(table["quarantined"])
         used, empty = _tolerance_used(total, bad, float(table["tolerance"])), "the table has no rows"
         rows.append(
-            inputs.row(
+            inputs.row(Statistic(
                 "data.contract", SECTION, f"Share of the tolerance used by quarantined rows of table {name}",
                 sample="source", n=total, segment=name, value=used, limit="data.contract",
                 effect=bad / total if total else None, undefined=None if total else empty, fmt="share",
-            )
+            ))
         )  # fmt: skip
         duplicates = int(table["duplicates"])
         rows.append(
-            inputs.row(
+            inputs.row(Statistic(
                 "data.duplicates", SECTION, f"Duplicate rows of table {name} beside the key",
                 sample="source", n=total, segment=name, value=duplicates / total if total else None,
                 limit="data.duplicates", undefined=None if total else empty, fmt="share",
-            )
+            ))
         )  # fmt: skip
     return tuple(rows)
 
@@ -158,11 +158,11 @@ def _overlap_row(inputs: EvidenceInput) -> RegisterRow:
     test = inputs.test
     found = _overlapping_entities(inputs)
     reason = "no entity is declared (data.entity), so every row counts as its own customer and overlap cannot be seen"
-    return inputs.row(
+    return inputs.row(Statistic(
         "data.overlap", SECTION, "Entities in both fitting and test samples",
         sample=test.role, n=test.n, value=None if found is None else float(found), limit="data.overlap",
         h0="no entity is in both", undefined=reason if found is None else None, fmt="int",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _overlapping_entities(inputs: EvidenceInput) -> int | None:
@@ -182,12 +182,12 @@ def _twin_row(inputs: EvidenceInput) -> RegisterRow:
     development, test = inputs.samples["development"], inputs.test
     then, now = _row_keys(development, test)
     twins = sum(key in then for key in now)
-    return inputs.row(
+    return inputs.row(Statistic(
         "data.duplicates", SECTION, "Test rows equal to a development row in every input",
         sample=test.role, n=test.n, segment="test rows seen in development",
         value=twins / test.n if test.n else None, undefined=None if test.n else "the test sample has no rows",
         gating=False, fmt="share",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _row_keys(development: Sample, test: Sample) -> tuple[frozenset[bytes], list[bytes]]:

@@ -12,7 +12,7 @@ from countermark.records.lights import Light, worst
 from countermark.records.register import registered_tests
 from countermark.validation.context import PackContext
 from countermark.validation.data_quality import guard_verdict
-from countermark.validation.inputs import EvidenceInput, SectionEvidence, evidence_number
+from countermark.validation.inputs import EvidenceInput, SectionEvidence, Statistic, evidence_number
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted, fact
 from countermark.validation.sentences import printed
@@ -25,15 +25,17 @@ def development_evidence(inputs: EvidenceInput) -> SectionEvidence:
     spec, training = inputs.spec, inputs.training
     weak = _untested(inputs)
     row = inputs.row(
-        "dev.assumptions",
-        "D1",
-        "assumptions without a test, or expired",
-        sample="spec",
-        n=len(spec.purpose.assumptions),
-        value=float(len(weak)) if spec.purpose.assumptions else None,
-        limit="dev.assumptions",
-        undefined=None if spec.purpose.assumptions else "the spec declares no assumption",
-        fmt="int",
+        Statistic(
+            "dev.assumptions",
+            "D1",
+            "assumptions without a test, or expired",
+            sample="spec",
+            n=len(spec.purpose.assumptions),
+            value=float(len(weak)) if spec.purpose.assumptions else None,
+            limit="dev.assumptions",
+            undefined=None if spec.purpose.assumptions else "the spec declares no assumption",
+            fmt="int",
+        )
     )
     trials = tuple(training["trials"])
     searched = f"chosen in {counted(len(trials), 'trial')}" if trials else "set by hand, without a search"

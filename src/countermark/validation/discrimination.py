@@ -20,7 +20,7 @@ from countermark.records.lights import Light
 from countermark.validation import discrimination_exhibits as exhibits
 from countermark.validation.bands import band_segments
 from countermark.validation.discrimination_exhibits import PROPOSED, Pair, PartAuc
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.sentences import between, counted, listed, printed, rounded
 
 SECTION = "E1"
@@ -110,27 +110,27 @@ def _auc_rows(inputs: EvidenceInput, areas: dict[SampleRole, Auc]) -> Iterator[R
         sample = inputs.samples[role]
         thin = too_few_events(inputs, sample.n, sample.events, f"the {sample.label} sample") or _no_interval(area)
         fitted = role == "development"
-        yield inputs.row(
+        yield inputs.row(Statistic(
             "disc.auc_delong", SECTION, f"AUC, {sample.label}",
             sample=role, n=sample.n, events=sample.events, value=area.value, interval=area.interval,
             ci_method=area.method, judged=None if area.interval is None else area.interval[0],
             limit=None if fitted else "disc.auc_chance", h0="AUC = 1/2", alternative="AUC > 1/2",
             effect=area.gini, p_raw=area.p_chance, undefined=thin, gating=None if role == inputs.test.role else False,
             fmt="auc",
-        )  # fmt: skip
+        ))  # fmt: skip
     test = inputs.test
     area = areas[test.role]
     thin = too_few_events(inputs, test.n, test.events, f"the {test.label} sample")
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "disc.auc", SECTION, "AUC too high to be believed",
         sample=test.role, n=test.n, events=test.events, value=area.value, limit="disc.auc_ceiling",
         effect=area.gini, undefined=thin or (area.reason if area.value is None else None), fmt="auc",
-    )  # fmt: skip
-    yield inputs.row(
+    ))  # fmt: skip
+    yield inputs.row(Statistic(
         "disc.auc_delong", SECTION, "Standard error of the AUC (DeLong)",
         sample=test.role, n=test.n, events=test.events, segment=SE_SEGMENT, value=area.se,
         undefined=area.reason if area.se is None else None, gating=False, fmt="score",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _no_interval(area: Auc) -> str | None:
@@ -150,12 +150,12 @@ def _cluster_rows(inputs: EvidenceInput, area: Auc) -> Iterator[RegisterRow]:
         seed=policy.seed,
     )  # fmt: skip
     thin = too_few_events(inputs, test.n, test.events, f"the {test.label} sample") or got.reason
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "disc.auc_bootstrap", SECTION, f"AUC by customer ({printed(got.clusters, 'int')} customers)",
         sample=test.role, n=test.n, events=test.events, value=area.value, interval=got.interval,
         ci_method="percentile bootstrap of customers", judged=None if got.interval is None else got.interval[0],
         limit="disc.auc_chance", undefined=thin, gating=inputs.gates("disc.auc_delong"), seed=policy.seed, fmt="auc",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _drop_row(inputs: EvidenceInput, areas: dict[SampleRole, Auc]) -> RegisterRow:
@@ -172,11 +172,11 @@ def _drop_row(inputs: EvidenceInput, areas: dict[SampleRole, Auc]) -> RegisterRo
         drop = before.gini - now.gini
         half = _half_width(inputs, before, now)
         interval = None if half is None else (drop - half, drop + half)
-    return inputs.row(
+    return inputs.row(Statistic(
         "disc.gini_drop", SECTION, f"Gini drop, development to {test.label}",
         sample=test.role, n=test.n, events=test.events, value=drop, interval=interval,
         ci_method="DeLong, independent samples", limit="disc.gini_drop", undefined=thin, fmt="points",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _half_width(inputs: EvidenceInput, before: Auc, now: Auc) -> float | None:
@@ -196,14 +196,14 @@ def _initial_rows(inputs: EvidenceInput, area: Auc) -> Iterator[RegisterRow]:
     if got.s_both is not None:
         forms.append(("current against initial, both variances", "both variances", got.s_both, got.p_both))
     for label, segment, s, p in forms:
-        yield inputs.row(
+        yield inputs.row(Statistic(
             "disc.auc_vs_initial", SECTION, f"AUC {label}",
             sample=test.role, n=test.n, events=test.events, segment=segment,
             value=None if initial is None else s, judged=p, limit="disc.auc_vs_initial",
             effect=None if initial is None or area.value is None else initial - area.value,
             h0="no deterioration", alternative="AUC has fallen", p_raw=None if initial is None else p,
             undefined=thin or got.reason, gating=False if initial is None or segment != "all" else None,
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _rank_rows(inputs: EvidenceInput, area: Auc) -> Iterator[RegisterRow]:
@@ -219,10 +219,10 @@ def _rank_rows(inputs: EvidenceInput, area: Auc) -> Iterator[RegisterRow]:
         interval = None
         if test_id == "disc.cap_ar" and area.interval is not None:
             interval = (2.0 * area.interval[0] - 1.0, 2.0 * area.interval[1] - 1.0)
-        yield inputs.row(
+        yield inputs.row(Statistic(
             test_id, SECTION, label, sample=test.role, n=test.n, events=test.events, value=value, interval=interval,
             ci_method="DeLong, normal", undefined=reason, gating=False, fmt="auc",
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _order_rows(inputs: EvidenceInput, pairs: tuple[Pair, ...]) -> Iterator[RegisterRow]:
@@ -233,38 +233,38 @@ def _order_rows(inputs: EvidenceInput, pairs: tuple[Pair, ...]) -> Iterator[Regi
     if thin is None and not judged:
         thin = "no two neighbouring grades with events"
     worst = min(judged, key=lambda p: 1.0 if p.p_adjusted is None else p.p_adjusted, default=None)
-    yield inputs.row(
+    yield inputs.row(Statistic(
         "disc.grade_order", SECTION, "Inverted neighbouring grades",
         sample=test.role, n=test.n, events=test.events, segment="inversions", value=float(len(inverted)),
         limit="disc.grade_inversions", undefined=thin, fmt="int",
-    )  # fmt: skip
-    yield inputs.row(
+    ))  # fmt: skip
+    yield inputs.row(Statistic(
         "disc.grade_order", SECTION, "Most significant inversion of neighbouring grades (Holm)",
         sample=test.role, n=test.n, events=test.events, value=None if worst is None else worst.p_adjusted,
         limit="disc.grade_order", h0="the worse grade has the higher rate", alternative="the grades are inverted",
         effect=None if worst is None else worst.test.difference,
         p_raw=None if worst is None else worst.test.p_inversion, p_adj=None if worst is None else worst.p_adjusted,
         undefined=thin, fmt="pvalue",
-    )  # fmt: skip
+    ))  # fmt: skip
     for pair in pairs:
-        yield inputs.row(
+        yield inputs.row(Statistic(
             "disc.grade_order", SECTION, f"Grade {pair.worse} against {pair.better} ({pair.test.method or 'no test'})",
             sample=test.role, n=test.n, events=test.events, segment=f"{pair.better}<{pair.worse}", value=pair.test.z,
             h0="rate of the worse grade >= rate of the better", alternative="inverted", effect=pair.test.difference,
             p_raw=pair.test.p_inversion, p_adj=pair.p_adjusted, undefined=pair.test.reason, gating=False,
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _part_row(inputs: EvidenceInput, part: PartAuc) -> RegisterRow:
     thin = too_few_events(inputs, part.n, part.events, part.name) or _no_interval(part.auc)
-    return inputs.row(
+    return inputs.row(Statistic(
         "disc.auc_delong", SECTION, f"AUC, {part.column} {part.level}{PROPOSED if part.proposed else ''}",
         sample=inputs.test.role, n=part.n, events=part.events, segment=part.name, value=part.auc.value,
         interval=part.auc.interval, ci_method=part.auc.method,
         judged=None if part.auc.interval is None else part.auc.interval[0],
         limit=None if part.proposed else "disc.auc_chance", h0="AUC = 1/2", effect=part.auc.gini,
         p_raw=part.auc.p_chance, undefined=thin, gating=False, fmt="auc",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _conclusion(

@@ -14,7 +14,7 @@ from countermark.records.formats import format_column
 from countermark.records.lights import Light
 from countermark.records.limits import UpperLimit, plain
 from countermark.validation.amounts import rank_difference, rank_measure
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.sentences import (
     columns,
     counted,
@@ -132,10 +132,10 @@ def _unit(inputs: EvidenceInput) -> float:
 
 
 def _nothing(inputs: EvidenceInput) -> SectionEvidence:
-    row = inputs.row(
+    row = inputs.row(Statistic(
         "xai.shap_additivity", SECTION, "Largest additivity residual, in margin", sample=inputs.test.role, n=0,
         value=None, limit="xai.shap_additivity", undefined="the test sample has no rows",
-    )  # fmt: skip
+    ))  # fmt: skip
     return SectionEvidence(
         code=SECTION,
         conclusion="The drivers were not evaluated: the test sample has no rows.",
@@ -287,11 +287,11 @@ def clustered(names: list[str], links: Floats, threshold: float) -> tuple[tuple[
 
 def _additivity_row(inputs: EvidenceInput, residual: float) -> RegisterRow:
     test = inputs.test
-    return inputs.row(
+    return inputs.row(Statistic(
         "xai.shap_additivity", SECTION,
         f"Largest additivity residual, in {'the largest estimate' if inputs.spec.kind == 'ead' else 'margin'}",
         sample=test.role, n=test.n, events=test.events, value=residual, limit="xai.shap_additivity",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _paired(inputs: EvidenceInput) -> str:
@@ -308,19 +308,19 @@ def _global_rows(inputs: EvidenceInput, ranked: list[Driver], n: int) -> list[Re
     found = []
     for d in ranked:
         found.append(
-            inputs.row(
+            inputs.row(Statistic(
                 "xai.global", SECTION, f"Mean absolute contribution of {d.name}", sample=test.role, n=n,
                 segment=d.name, value=d.importance, interval=d.interval, ci_method="percentile bootstrap of rows",
                 effect=d.share, gating=False, seed=seed, fmt=_style(inputs),
-            )
+            ))
         )  # fmt: skip
         found.append(
-            inputs.row(
+            inputs.row(Statistic(
                 "xai.global", SECTION, f"Fall in {measure} when {d.name} is permuted", sample=test.role, n=n,
                 segment=f"{d.name}: permuted", value=d.drop, interval=d.drop_interval,
                 ci_method=f"{_paired(inputs)}, mean of {_REPEATS} permutations", gating=False, seed=seed, fmt="auc",
                 undefined=None if d.drop is not None else _no_drop(inputs),
-            )
+            ))
         )  # fmt: skip
     return found
 

@@ -31,7 +31,7 @@ from countermark.records.evidence import (
 from countermark.records.lights import Light
 from countermark.validation.amounts import gap_format, value_format, value_word
 from countermark.validation.border_grid import border_grid
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.phrasing import limit_phrase
 from countermark.validation.sentences import (
     columns,
@@ -230,12 +230,12 @@ def _share_row(inputs: EvidenceInput, direct: Direct) -> RegisterRow:
     thin = _thin(inputs, direct)
     ale = direct.ale or Violations(0, 0, 0, 0, 0.0)
     share = max(direct.ice.rate or 0.0, ale.rate or 0.0)
-    return inputs.row(
+    return inputs.row(Statistic(
         "xai.monotonicity", SECTION, f"Share of steps of {direct.name} against '{direct.direction}'",
         sample=inputs.test.role, n=direct.rows, segment=direct.name, value=None if thin else share,
         effect=None if thin else direct.isotonic, limit="xai.monotonicity", undefined=thin, seed=inputs.spec.seed,
         fmt="share",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _mean_size(inputs: EvidenceInput) -> float:
@@ -252,25 +252,25 @@ def _smallest_drop(inputs: EvidenceInput) -> str:
 def _drop_row(inputs: EvidenceInput, direct: Direct) -> RegisterRow:
     thin, word = _thin(inputs, direct), value_word(inputs.spec)
     unit = ", of the mean estimate" if inputs.spec.kind == "ead" else ""
-    return inputs.row(
+    return inputs.row(Statistic(
         "xai.monotonicity", SECTION,
         f"Largest drop of the {word} of {direct.name} against '{direct.direction}'{unit}",
         sample=inputs.test.role, n=direct.rows, segment=f"{direct.name}: largest drop",
         value=None if thin else direct.drop / _mean_size(inputs), limit="xai.monotonicity_drop", undefined=thin,
         seed=inputs.spec.seed,
         fmt="points",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _width_row(inputs: EvidenceInput, shape: Shape) -> RegisterRow:
     """How far the accumulated effect of an input reaches, in margin; information."""
     p_width = None if shape.curve is None else float(np.ptp(shape.curve.effect[:, 1]))
-    return inputs.row(
+    return inputs.row(Statistic(
         "xai.pdp_ale", SECTION, f"Width of the accumulated local effect of {shape.name} in margin",
         sample=inputs.test.role, n=shape.rows, segment=shape.name, value=None if shape.curve is None else shape.span,
         effect=p_width, undefined=None if shape.curve is not None else "the input does not vary in the test sample",
         gating=False,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _thin(inputs: EvidenceInput, direct: Direct) -> str | None:

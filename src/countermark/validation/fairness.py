@@ -29,7 +29,7 @@ from countermark.validation.groups import (
     provenance,
     without_attributes,
 )
-from countermark.validation.inputs import EvidenceInput, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, SectionEvidence, Statistic
 from countermark.validation.sentences import (
     between,
     columns,
@@ -138,7 +138,7 @@ def _outcome(inputs: EvidenceInput, group: Group) -> GroupOutcome:
         test.margin[group.member], test.margin[group.reference], confidence=inputs.spec.policy.confidence
     )
     undefined = group.thin or score.reason
-    smd_row = inputs.row(
+    smd_row = inputs.row(Statistic(
         "fair.smd", SECTION, f"Score of {group.name} against {group.reference_name} in standard deviations",
         sample=test.role, n=group.n, events=_count(group.member & (test.y == 1)), segment=group.segment,
         value=None if undefined or score.pooled is None else abs(score.pooled),
@@ -146,7 +146,7 @@ def _outcome(inputs: EvidenceInput, group: Group) -> GroupOutcome:
         interval=None if undefined else absolute_interval(score.interval), ci_method="Hedges-Olkin, pooled sd",
         h0="equal mean scores", p_raw=score.p_welch, limit="fair.smd", undefined=undefined,
         gating=group.gating(undefined), fmt="ratio",
-    )  # fmt: skip
+    ))  # fmt: skip
     return GroupOutcome(group, ratio, score, _air_row(inputs, group, ratio, test.role), smd_row)
 
 
@@ -158,13 +158,13 @@ def _air_row(
     value, interval = (None, None) if undefined else (ratio.value, ratio.interval)
     both = value is None or interval is None or straddles(inputs.spec.policy.limits["fair.air"], value, interval)
     small = min(ratio.n) < 100
-    return inputs.row(
+    return inputs.row(Statistic(
         "fair.air", SECTION, f"Adverse impact ratio of {group.name} against {group.reference_name}",
         sample=sample, n=group.n, events=_count(group.member & (test.y == 1)), segment=group.segment,
         value=value, interval=interval, judge_interval=both, ci_method=ratio.interval_method,
         h0="equal selection rates (ratio 1)", p_raw=ratio.p_fisher if small else ratio.p_value, limit="fair.air",
         undefined=undefined, gating=group.gating(undefined) if gating is None else gating, fmt="ratio",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _mirrored_row(inputs: EvidenceInput, outcome: GroupOutcome) -> RegisterRow | None:
@@ -172,12 +172,12 @@ def _mirrored_row(inputs: EvidenceInput, outcome: GroupOutcome) -> RegisterRow |
     value, interval, group = outcome.ratio.value, outcome.ratio.interval, outcome.group
     if group.thin is not None or value is None or value <= 1.0 or interval is None:
         return None
-    return inputs.row(
+    return inputs.row(Statistic(
         "fair.air", SECTION, f"Upper side of the ratio: reference group {group.reference_name} against {group.name}",
         sample=inputs.test.role, n=group.n, segment=f"{group.segment}, upper side", value=value, interval=interval,
         judge_interval=straddles(inputs.spec.policy.limits["fair.air_upper"], value, interval),
         ci_method=outcome.ratio.interval_method, limit="fair.air_upper", gating=False, fmt="ratio",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _worst(outcomes: Sequence[GroupOutcome]) -> GroupOutcome | None:

@@ -18,7 +18,7 @@ from countermark.records.limits import BandLimit
 from countermark.validation.catalogue import severity_policy
 from countermark.validation.fairness import air_of, straddles
 from countermark.validation.groups import Group, Mask, empty_attribute_rows, groups_of, left_open, without_attributes
-from countermark.validation.inputs import EvidenceInput, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, SectionEvidence, Statistic
 from countermark.validation.phrasing import limit_phrase
 from countermark.validation.sentences import (
     between,
@@ -135,14 +135,14 @@ def _calibration(inputs: EvidenceInput, attribute: str, who: _Member, *, blocks:
     undefined = who.thin or ratio.reason
     ends, limit = ratio.interval, inputs.spec.policy.limits["fair.calibration"]
     both = ratio.ratio is None or ends is None or straddles(limit, ratio.ratio, ends)
-    row = inputs.row(
+    row = inputs.row(Statistic(
         "fair.calibration", SECTION, f"Observed over expected events of {name}", sample=test.role, n=n, events=events,
         segment=f"{attribute}={name}", value=None if undefined else ratio.ratio,
         interval=None if undefined else ends, judge_interval=both, ci_method="Clopper-Pearson",
         h0="observed = expected",
         alternative="observed > expected (Jeffreys)", p_raw=_jeffreys(n, events, expected), limit="fair.calibration",
         undefined=undefined, gating=None if undefined is None or blocks else False, fmt="ratio",
-    )  # fmt: skip
+    ))  # fmt: skip
     return GroupCalibration(attribute, name, member, who.group, ratio, row)
 
 

@@ -20,7 +20,7 @@ from countermark.validation.groups import (
     left_open,
     without_attributes,
 )
-from countermark.validation.inputs import EvidenceInput, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, SectionEvidence, Statistic
 from countermark.validation.phrasing import limit_phrase
 from countermark.validation.sentences import (
     between,
@@ -104,19 +104,19 @@ def _errors(inputs: EvidenceInput, group: Group) -> GroupErrors:
     thin_odds = thin_tpr or fpr.reason or _thin_cases(fpr, inputs.spec.policy.minimum_events, "person with the event")
     events = int(np.count_nonzero(event & group.member))
     against = f"{group.name} against {group.reference_name}"
-    opportunity = inputs.row(
+    opportunity = inputs.row(Statistic(
         "fair.equal_opportunity", SECTION, f"Difference in true positive rates, {against}", sample=test.role, n=group.n,
         events=events, segment=group.segment, value=None if thin_tpr or tpr.value is None else abs(tpr.value),
         effect=None if thin_tpr else tpr.value, interval=None if thin_tpr else absolute_interval(tpr.interval),
         ci_method="Newcombe", h0="equal rates", limit="fair.equal_opportunity", undefined=thin_tpr,
         gating=group.gating(thin_tpr), fmt="points",
-    )  # fmt: skip
-    odds = inputs.row(
+    ))  # fmt: skip
+    odds = inputs.row(Statistic(
         "fair.equalized_odds", SECTION, f"Largest difference in error rates, {against}", sample=test.role, n=group.n,
         events=events, segment=group.segment, value=None if thin_odds else errors.odds,
         interval=None if thin_odds else errors.odds_interval, ci_method="Newcombe", h0="equal rates",
         limit="fair.equalized_odds", undefined=thin_odds, gating=group.gating(thin_odds), fmt="points",
-    )  # fmt: skip
+    ))  # fmt: skip
     return GroupErrors(group, errors, opportunity, odds, _precision(inputs, group, chosen, event))
 
 
@@ -134,12 +134,12 @@ def _precision(inputs: EvidenceInput, group: Group, chosen: Mask, event: Mask) -
     good = int(np.count_nonzero(chosen & group.member & ~event))
     found = wilson_interval(selected, good, confidence=inputs.spec.policy.confidence)
     undefined = group.thin or found.reason
-    return inputs.row(
+    return inputs.row(Statistic(
         "fair.precision", SECTION, f"Share without the event among selected {group.name}", sample=inputs.test.role,
         n=selected, events=selected - good, segment=group.segment, value=None if undefined else found.rate,
         interval=None if undefined else found.interval, ci_method=found.method, undefined=undefined, gating=False,
         fmt="share",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _table(inputs: EvidenceInput, found: Sequence[GroupErrors]) -> Table:

@@ -29,7 +29,7 @@ from countermark.validation.amount_features import (
 from countermark.validation.amounts import rank_measure, too_few_amounts, value_format
 from countermark.validation.bands import readable_bins
 from countermark.validation.context import PackContext
-from countermark.validation.inputs import EvidenceInput, SectionEvidence, evidence_number
+from countermark.validation.inputs import EvidenceInput, SectionEvidence, Statistic, evidence_number
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted
 from countermark.validation.sentences import described
@@ -192,14 +192,16 @@ def _single(
 def _prohibited_row(inputs: EvidenceInput, prohibited: tuple[str, ...]) -> RegisterRow:
     label = "prohibited inputs" + (f": {', '.join(prohibited)}" if prohibited else "")
     return inputs.row(
-        "feature.prohibited",
-        "D2",
-        label,
-        sample="spec",
-        n=len(inputs.spec.features),
-        value=float(len(prohibited)),
-        limit="feature.prohibited",
-        fmt="int",
+        Statistic(
+            "feature.prohibited",
+            "D2",
+            label,
+            sample="spec",
+            n=len(inputs.spec.features),
+            value=float(len(prohibited)),
+            limit="feature.prohibited",
+            fmt="int",
+        )
     )
 
 
@@ -212,37 +214,41 @@ def _leakage_rows(inputs: EvidenceInput, cards: tuple[Card, ...]) -> tuple[Regis
     measure = rank_measure(inputs.spec)
     each = tuple(
         inputs.row(
-            "feature.leakage",
-            "D2",
-            f"{measure} of one input",
-            sample=test.role,
-            segment=card.name,
-            n=test.n,
-            events=test.events,
-            value=card.single.value,
-            interval=card.single.interval,
-            ci_method=card.single.method,
-            limit="feature.leakage",
-            judge_interval=False,
-            undefined=reason or (card.single.reason if card.single.value is None else None),
-            gating=False,
-            fmt="auc",
+            Statistic(
+                "feature.leakage",
+                "D2",
+                f"{measure} of one input",
+                sample=test.role,
+                segment=card.name,
+                n=test.n,
+                events=test.events,
+                value=card.single.value,
+                interval=card.single.interval,
+                ci_method=card.single.method,
+                limit="feature.leakage",
+                judge_interval=False,
+                undefined=reason or (card.single.reason if card.single.value is None else None),
+                gating=False,
+                fmt="auc",
+            )
         )
         for card in cards
     )
     strongest = max((c for c in cards if c.single.value is not None), key=lambda c: c.single.value or 0.0, default=None)
     undefined = reason or (None if strongest is not None else cards[0].single.reason or f"no {measure} is defined")
     worst = inputs.row(
-        "feature.leakage",
-        "D2",
-        f"largest {measure} of one input" + (f": {strongest.name}" if strongest is not None else ""),
-        sample=test.role,
-        n=test.n,
-        events=test.events,
-        value=None if strongest is None else strongest.single.value,
-        limit="feature.leakage",
-        undefined=undefined,
-        fmt="auc",
+        Statistic(
+            "feature.leakage",
+            "D2",
+            f"largest {measure} of one input" + (f": {strongest.name}" if strongest is not None else ""),
+            sample=test.role,
+            n=test.n,
+            events=test.events,
+            value=None if strongest is None else strongest.single.value,
+            limit="feature.leakage",
+            undefined=undefined,
+            fmt="auc",
+        )
     )
     return (worst, *each)
 
@@ -260,39 +266,43 @@ def _sign_rows(
         reason = f"too few {'rows' if development.amounts else 'events'} or no spread to find a sign"
     each = tuple(
         inputs.row(
-            "feature.sign",
-            "D2",
-            f"rank {rank_measure(inputs.spec)}, expected {card.feature.expected}",
-            sample=development.role,
-            segment=card.name,
-            n=development.n,
-            events=development.events,
-            value=card.rank.value,
-            interval=card.rank.interval,
-            ci_method=card.rank.method,
-            h0="sign as expected",
-            alternative="sign contrary",
-            p_raw=card.p_contrary,
-            p_adj=p,
-            gating=False,
-            fmt="auc",
+            Statistic(
+                "feature.sign",
+                "D2",
+                f"rank {rank_measure(inputs.spec)}, expected {card.feature.expected}",
+                sample=development.role,
+                segment=card.name,
+                n=development.n,
+                events=development.events,
+                value=card.rank.value,
+                interval=card.rank.interval,
+                ci_method=card.rank.method,
+                h0="sign as expected",
+                alternative="sign contrary",
+                p_raw=card.p_contrary,
+                p_adj=p,
+                gating=False,
+                fmt="auc",
+            )
         )
         for card, p in zip(cards, adjusted, strict=True)
         if card.rank is not None and card.rank.value is not None and card.feature.expected != "none"
     )
     count = inputs.row(
-        "feature.sign",
-        "D2",
-        "inputs with a sign contrary to expectation" + (f": {', '.join(contrary)}" if contrary else ""),
-        sample=development.role,
-        n=development.n,
-        events=development.events,
-        value=float(len(contrary)) if reason is None else None,
-        limit="feature.sign",
-        undefined=reason,
-        # Without a declared direction nothing was asked, so nothing can gate.
-        gating=None if declared else False,
-        fmt="int",
+        Statistic(
+            "feature.sign",
+            "D2",
+            "inputs with a sign contrary to expectation" + (f": {', '.join(contrary)}" if contrary else ""),
+            sample=development.role,
+            n=development.n,
+            events=development.events,
+            value=float(len(contrary)) if reason is None else None,
+            limit="feature.sign",
+            undefined=reason,
+            # Without a declared direction nothing was asked, so nothing can gate.
+            gating=None if declared else False,
+            fmt="int",
+        )
     )
     return (count, *each)
 

@@ -14,7 +14,7 @@ from countermark.records.lights import Light
 from countermark.records.register import registered_tests
 from countermark.validation.catalogue import SEVERITIES, advice, severity_policy
 from countermark.validation.context import PackContext
-from countermark.validation.inputs import SectionEvidence
+from countermark.validation.inputs import SectionEvidence, Statistic
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted, decision_date, limit_phrase, named, plus_months
 
@@ -186,15 +186,17 @@ def findings_section(context: PackContext, computed: SectionEvidence | None) -> 
     carried = [f for f in findings if f.opened < spec.as_of]
     late = overdue(findings, spec.as_of)
     row = context.register.row(
-        "finding.overdue",
-        "I2",
-        "overdue critical or high findings",
-        sample="pack",
-        n=len(carried),
-        value=float(len(late)),
-        # Without a finding from an earlier pack nothing could be overdue: information, not a pass.
-        limit="finding.overdue" if carried else None,
-        fmt="int",
+        Statistic(
+            "finding.overdue",
+            "I2",
+            "overdue critical or high findings",
+            sample="pack",
+            n=len(carried),
+            value=float(len(late)),
+            # Without a finding from an earlier pack nothing could be overdue: information, not a pass.
+            limit="finding.overdue" if carried else None,
+            fmt="int",
+        )
     )
     counts = {s: sum(f.severity == s and f.status == "open" for f in findings) for s in SEVERITIES}
     told = ", ".join(f"{n} {s}" for s, n in counts.items() if n) or "none"

@@ -14,7 +14,7 @@ from countermark.records.evidence import Block, Fact, Facts, Figure, Format, Par
 from countermark.records.formats import format_interval, format_value
 from countermark.validation.amounts import value_format
 from countermark.validation.context import PackContext
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted, fact, named, same_person
 
@@ -43,14 +43,16 @@ def inventory_section(context: PackContext, computed: SectionEvidence | None) ->
     tier = tier_of(tiering.exposure, tiering.purpose)
     product = _SCORE[tiering.exposure] * _SCORE[tiering.purpose]
     row = context.register.row(
-        "tier.reproduces",
-        "B1",
-        "recorded tier against exposure x purpose",
-        sample="spec",
-        n=1,
-        value=None if tiering.tier is None else float(abs(tiering.tier - tier)),
-        limit=None if tiering.tier is None else "tier.reproduces",
-        fmt="int",
+        Statistic(
+            "tier.reproduces",
+            "B1",
+            "recorded tier against exposure x purpose",
+            sample="spec",
+            n=1,
+            value=None if tiering.tier is None else float(abs(tiering.tier - tier)),
+            limit=None if tiering.tier is None else "tier.reproduces",
+            fmt="int",
+        )
     )
     if tiering.tier is None:
         sentence = (
@@ -156,16 +158,18 @@ def use_evidence(inputs: EvidenceInput) -> SectionEvidence:
     if unknown and not breached:
         reason = "no live value of " + ", ".join(unknown)
     row = inputs.row(
-        "use.limits",
-        "B2",
-        "use limits breached",
-        sample=sample.role,
-        n=sample.n,
-        events=sample.events,
-        value=float(breached) if rows else None,
-        limit="use.limits",
-        undefined=reason,
-        fmt="int",
+        Statistic(
+            "use.limits",
+            "B2",
+            "use limits breached",
+            sample=sample.role,
+            n=sample.n,
+            events=sample.events,
+            value=float(breached) if rows else None,
+            limit="use.limits",
+            undefined=reason,
+            fmt="int",
+        )
     )
     if reason is not None:
         sentence = f"Use limits cannot be checked: {reason}."
@@ -338,25 +342,29 @@ def scope_section(context: PackContext, computed: SectionEvidence | None) -> Sec
     validator = who.validator if named(who.validator) else None
     same = validator is not None and same_person(validator, who.developer)
     row = context.register.row(
-        "independence.same_person",
-        "B3",
-        "validator is the developer",
-        sample="spec",
-        n=1,
-        value=None if validator is None else float(same),
-        limit="independence.same_person",
-        undefined="no validator is named" if validator is None else None,
-        fmt="int",
+        Statistic(
+            "independence.same_person",
+            "B3",
+            "validator is the developer",
+            sample="spec",
+            n=1,
+            value=None if validator is None else float(same),
+            limit="independence.same_person",
+            undefined="no validator is named" if validator is None else None,
+            fmt="int",
+        )
     )
     absent = [s for s in context.plan if s.status == "not_computed"]
     coverage = context.register.row(
-        "scope.coverage",
-        "B3",
-        "planned sections that this pack does not hold",
-        sample="pack",
-        n=len(context.plan),
-        value=float(len(absent)),
-        fmt="int",
+        Statistic(
+            "scope.coverage",
+            "B3",
+            "planned sections that this pack does not hold",
+            sample="pack",
+            n=len(context.plan),
+            value=float(len(absent)),
+            fmt="int",
+        )
     )
     if validator is None:
         sentence = "No validator is named, so independence cannot be judged."

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countermark.records.evidence import Block, RegisterRow, Scalar, Table
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.sentences import columns, counted, described, listed, printed
 
 NO_ATTRIBUTE = "no protected attribute is available in the data"
@@ -130,10 +130,10 @@ def empty_attribute_rows(inputs: EvidenceInput, section: str, tests: dict[str, s
     """A Not evaluated row per test and attribute for which nothing can be compared."""
     sample = inputs.test
     return tuple(
-        inputs.row(
+        inputs.row(Statistic(
             test_id, section, f"{label}, {attribute}", sample=sample.role, n=sample.n, segment=attribute, value=None,
             limit=test_id, undefined=reason,
-        )
+        ))
         for attribute, reason in attributes_without_groups(inputs, sample).items()
         for test_id, label in tests.items()
     )  # fmt: skip
@@ -162,7 +162,16 @@ def without_attributes(
     sample = inputs.test
     rows = tuple(
         inputs.row(
-            test_id, section, label, sample=sample.role, n=sample.n, value=None, limit=test_id, undefined=NO_ATTRIBUTE
+            Statistic(
+                test_id,
+                section,
+                label,
+                sample=sample.role,
+                n=sample.n,
+                value=None,
+                limit=test_id,
+                undefined=NO_ATTRIBUTE,
+            )
         )
         for test_id, label in tests.items()
     )

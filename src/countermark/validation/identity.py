@@ -9,7 +9,7 @@ from countermark.config.spec import ModelSpec
 from countermark.records.evidence import Facts, Paragraph, Scalar, Table
 from countermark.validation.context import PackContext
 from countermark.validation.governance_scope import tier_of
-from countermark.validation.inputs import SectionEvidence
+from countermark.validation.inputs import SectionEvidence, Statistic
 from countermark.validation.phrasing import columns, counted, fact, named
 
 REQUIRED_DIGESTS = ("data", "lock", "policy", "scorer", "semantics", "spec")
@@ -76,14 +76,16 @@ def identity_section(context: PackContext, computed: SectionEvidence | None) -> 
     spec, identity = context.spec, context.identity
     missing = missing_identity(identity, context.digests)
     row = context.register.row(
-        "identity.complete",
-        "A1",
-        "identity fields and digests missing",
-        sample="pack",
-        n=len(identity.keys() - _OPTIONAL) + len(REQUIRED_DIGESTS),
-        value=float(len(missing)),
-        limit="identity.complete",
-        fmt="int",
+        Statistic(
+            "identity.complete",
+            "A1",
+            "identity fields and digests missing",
+            sample="pack",
+            n=len(identity.keys() - _OPTIONAL) + len(REQUIRED_DIGESTS),
+            value=float(len(missing)),
+            limit="identity.complete",
+            fmt="int",
+        )
     )
     facts = Facts(
         id="A1-T1",

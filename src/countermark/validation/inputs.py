@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from countermark.errors import EvidenceError
 from countermark.records.digest import round_significant
 from countermark.records.evidence import Block, Finding, Format, RegisterRow, SampleRole
 from countermark.records.lights import Light
-from countermark.records.limits import judge
+from countermark.records.limits import AnyLimit, Verdict, judge
 from countermark.scoring.frozen import FrozenScorer
 
 EVIDENCE_DIGITS = 9
@@ -75,6 +75,85 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Statistic:
+    """A statistic as a section found it, before it is judged.
+
+    Attributes:
+        test_id: Id of section 3 of the validation standard, such as ``cal.jeffreys``.
+        section: Section code, such as ``E2``.
+        label: What is measured, for a reader.
+        sample: Role or name of the sample.
+        n: Rows behind it.
+        events: Events among them.
+        value: The statistic. None if undefined; then give ``undefined``.
+        limit: Key into ``policy.limits``; None makes the row Information (or Not evaluated when ``undefined`` is
+            given).
+        judged: The number to judge when it is not ``value`` (a p-value, an interval end).
+        segment: Segment, group, grade or input; ``all`` otherwise.
+        interval: Interval of ``value``; judged too unless ``judge_interval`` is False or ``judged`` is given.
+        judge_interval: Whether the interval decides with the value.
+        ci_method: Method of the interval.
+        h0: Null hypothesis.
+        alternative: Alternative.
+        effect: Size of the effect.
+        df: Degrees of freedom.
+        p_raw: p-value.
+        p_adj: p-value after adjustment for the number of tests.
+        power: Power against ``power_alternative``.
+        power_alternative: What the power is against.
+        material: Whether the effect is large enough to matter; None where that is not asked.
+        undefined: Why there is no value, or why it is not judged.
+        gating: Override of the policy's gating table for rows that never gate (raw grades, segments); None follows the
+            table.
+        seed: Seed of a resampled figure.
+        fmt: How the value is printed.
+    """
+
+    test_id: str
+    section: str
+    label: str
+    _: KW_ONLY
+    sample: str
+    n: int
+    events: int | None = None
+    value: float | None
+    limit: str | None = None
+    judged: float | None = None
+    segment: str = "all"
+    interval: tuple[float, float] | None = None
+    judge_interval: bool = True
+    ci_method: str | None = None
+    h0: str | None = None
+    alternative: str | None = None
+    effect: float | None = None
+    df: float | None = None
+    p_raw: float | None = None
+    p_adj: float | None = None
+    power: float | None = None
+    power_alternative: str | None = None
+    material: bool | None = None
+    undefined: str | None = None
+    gating: bool | None = None
+    seed: int | None = None
+    fmt: Format = "number"
+
+
+def _verdict(found: Statistic, declared: AnyLimit | None) -> Verdict:
+    if declared is None:
+        if found.undefined is None:
+            return Verdict(Light.INFORMATION, "no limit set", None)
+        return Verdict(Light.NOT_EVALUATED, "undefined or too few observations", found.undefined)
+    return judge(
+        declared,
+        _clean(found.value if found.judged is None else found.judged),
+        interval=found.interval if found.judge_interval and found.judged is None else None,
+        power=found.power,
+        material=found.material,
+        undefined=found.undefined,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Register:
     """Where a statistic is judged under a spec's policy and recorded. Knows no sample, so that the pack can use it too.
 
@@ -105,113 +184,60 @@ class Register:
             case "direction_declared":
                 return any(f.expected != "none" for f in self.spec.features.values())
 
-    def row(
-        self,
-        test_id: str,
-        section: str,
-        label: str,
-        *,
-        sample: str,
-        n: int,
-        events: int | None = None,
-        value: float | None,
-        limit: str | None = None,
-        judged: float | None = None,
-        segment: str = "all",
-        interval: tuple[float, float] | None = None,
-        judge_interval: bool = True,
-        ci_method: str | None = None,
-        h0: str | None = None,
-        alternative: str | None = None,
-        effect: float | None = None,
-        df: float | None = None,
-        p_raw: float | None = None,
-        p_adj: float | None = None,
-        power: float | None = None,
-        power_alternative: str | None = None,
-        material: bool | None = None,
-        undefined: str | None = None,
-        gating: bool | None = None,
-        seed: int | None = None,
-        fmt: Format = "number",
-    ) -> RegisterRow:
+    def row(self, found: Statistic) -> RegisterRow:
         """Judge one statistic under the policy and record it.
-
-        Args:
-            test_id: Id of section 3 of the validation standard, such as ``cal.jeffreys``.
-            section: Section code, such as ``E2``.
-            label: What is measured, for a reader.
-            value: The statistic. None if undefined; then give ``undefined``.
-            limit: Key into ``policy.limits``; None makes the row Information (or Not evaluated
-                when ``undefined`` is given).
-            judged: The number to judge when it is not ``value`` (a p-value, an interval end).
-            interval: Interval of ``value``; judged too unless ``judge_interval`` is False or
-                ``judged`` is given.
-            gating: Override of the policy's gating table for rows that never gate (raw grades,
-                segments); None follows the table.
 
         Raises:
             EvidenceError: If the policy has no such limit.
         """
         policy = self.spec.policy
-        if limit is not None and limit not in policy.limits:
-            raise EvidenceError(
-                f"policy '{policy.name}' has no limit '{limit}'",
-                expected="one of: " + ", ".join(sorted(policy.limits)),
-                hint=f"add it under 'limits' in conf/policy/{policy.name}.yaml",
-            )
-        if limit is None:
-            declared = None
-            light = Light.INFORMATION if undefined is None else Light.NOT_EVALUATED
-            rule = "no limit set" if undefined is None else "undefined or too few observations"
-            reason = undefined
-        else:
-            declared = policy.limits[limit]
-            verdict = judge(
-                declared,
-                _clean(value if judged is None else judged),
-                interval=interval if judge_interval and judged is None else None,
-                power=power,
-                material=material,
-                undefined=undefined,
-            )
-            light, rule, reason = verdict.light, verdict.rule, verdict.reason
-        low, high = interval if interval is not None else (None, None)
-        gates = self.gates(test_id) if gating is None else gating
+        declared = None if found.limit is None else self._limit(found.limit)
+        low, high = found.interval if found.interval is not None else (None, None)
+        verdict = _verdict(found, declared)
         return RegisterRow(
-            test_id=test_id,
-            section=section,
+            test_id=found.test_id,
+            section=found.section,
             kind=self.spec.kind,
-            segment=segment,
-            sample=sample,
-            n=n,
-            events=None if self.spec.is_amount else events,
-            statistic=_clean(value),
-            effect=_clean(effect),
+            segment=found.segment,
+            sample=found.sample,
+            n=found.n,
+            events=None if self.spec.is_amount else found.events,
+            statistic=_clean(found.value),
+            effect=_clean(found.effect),
             ci_low=_clean(low),
             ci_high=_clean(high),
-            ci_method=ci_method if interval is not None else None,
-            h0=h0,
-            alternative=alternative,
-            df=_clean(df),
-            p_raw=_clean(p_raw),
-            p_adj=_clean(p_adj),
-            power=_clean(power),
-            power_alternative=power_alternative,
-            light=light,
-            light_rule=rule,
+            ci_method=found.ci_method if found.interval is not None else None,
+            h0=found.h0,
+            alternative=found.alternative,
+            df=_clean(found.df),
+            p_raw=_clean(found.p_raw),
+            p_adj=_clean(found.p_adj),
+            power=_clean(found.power),
+            power_alternative=found.power_alternative,
+            light=verdict.light,
+            light_rule=verdict.rule,
             threshold=None if declared is None else declared.text,
             threshold_source=None if declared is None else declared.source,
             policy_version=policy.version,
-            previous_value=self._previous(test_id, sample, segment),
-            n_reason=reason,
+            previous_value=self._previous(found.test_id, found.sample, found.segment),
+            n_reason=verdict.reason,
             data_hash=self.data_hash,
             semantics_ref=",".join(f"{k}={v}" for k, v in sorted(self.semantics.items())),
-            seed=seed,
-            gating=gates,
-            label=label,
-            format=fmt,
+            seed=found.seed,
+            gating=self.gates(found.test_id) if found.gating is None else found.gating,
+            label=found.label,
+            format=found.fmt,
         )
+
+    def _limit(self, name: str) -> AnyLimit:
+        policy = self.spec.policy
+        if name not in policy.limits:
+            raise EvidenceError(
+                f"policy '{policy.name}' has no limit '{name}'",
+                expected="one of: " + ", ".join(sorted(policy.limits)),
+                hint=f"add it under 'limits' in conf/policy/{policy.name}.yaml",
+            )
+        return policy.limits[name]
 
     def _previous(self, test_id: str, sample: str, segment: str) -> float | None:
         if self.previous is None:

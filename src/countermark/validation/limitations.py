@@ -5,7 +5,7 @@ from __future__ import annotations
 from countermark.config.spec import Limitation
 from countermark.records.evidence import Table
 from countermark.validation.context import PackContext
-from countermark.validation.inputs import SectionEvidence
+from countermark.validation.inputs import SectionEvidence, Statistic
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted, decision_date, named
 
@@ -20,15 +20,17 @@ def limitations_section(context: PackContext, computed: SectionEvidence | None) 
     reason = None if items else "the spec declares no limitation"
     rows = tuple(
         context.register.row(
-            test_id,
-            "I1",
-            label,
-            sample="spec",
-            n=len(items),
-            value=float(len(found)) if items else None,
-            limit=test_id,
-            undefined=reason,
-            fmt="int",
+            Statistic(
+                test_id,
+                "I1",
+                label,
+                sample="spec",
+                n=len(items),
+                value=float(len(found)) if items else None,
+                limit=test_id,
+                undefined=reason,
+                fmt="int",
+            )
         )
         for test_id, label, found in (
             ("limitation.unsized", "limitations without a size", unsized),

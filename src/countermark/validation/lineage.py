@@ -9,7 +9,7 @@ from typing import Any
 from countermark.errors import EvidenceError
 from countermark.records.evidence import Block, Facts, Figure, Paragraph, RegisterRow, Series, Table
 from countermark.validation.context import PackContext
-from countermark.validation.inputs import EvidenceInput, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, SectionEvidence, Statistic
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted, fact
 from countermark.validation.sentences import printed
@@ -28,14 +28,16 @@ def lineage_evidence(inputs: EvidenceInput) -> SectionEvidence:
     wrong = [check for check in digests if check["verdict"] == "differs"]
     reconciliation, said = _reconciliation_row(inputs, totals)
     hashes = inputs.row(
-        "data.hash",
-        "C1",
-        "digests that differ",
-        sample="all",
-        n=len(digests),
-        value=float(len(wrong)),
-        limit="data.hash",
-        fmt="int",
+        Statistic(
+            "data.hash",
+            "C1",
+            "digests that differ",
+            sample="all",
+            n=len(digests),
+            value=float(len(wrong)),
+            limit="data.hash",
+            fmt="int",
+        )
     )
     sentence = f"{counted(kept, 'row')} of {counted(rows_in, 'row')} read are used; {said}"
     sentence += f"; {counted(len(wrong), 'digest differs', 'digests differ')}." if wrong else "; every digest agrees."
@@ -74,15 +76,17 @@ def _reconciliation_row(inputs: EvidenceInput, totals: tuple[dict[str, Any], ...
     differences = [1.0 if entry["difference"] is None else float(entry["difference"]) for entry in totals]
     worst = max(differences, default=None)
     row = inputs.row(
-        "data.reconciliation",
-        "C1",
-        "largest relative difference to control totals",
-        sample="all",
-        n=int(inputs.dataset["rows_in"]),
-        value=worst,
-        limit="data.reconciliation",
-        undefined=None if totals else "the owner of the data gave no control totals",
-        fmt="share",
+        Statistic(
+            "data.reconciliation",
+            "C1",
+            "largest relative difference to control totals",
+            sample="all",
+            n=int(inputs.dataset["rows_in"]),
+            value=worst,
+            limit="data.reconciliation",
+            undefined=None if totals else "the owner of the data gave no control totals",
+            fmt="share",
+        )
     )
     if worst is None:
         return row, "no control total is declared, so nothing could be reconciled"

@@ -22,7 +22,7 @@ from countermark.records.evidence import (
     Table,
 )
 from countermark.validation.context import PackContext
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, evidence_number
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic, evidence_number
 from countermark.validation.narrative import narrative_block
 from countermark.validation.phrasing import columns, counted, fact
 from countermark.validation.sentences import between, described
@@ -71,15 +71,17 @@ def maturity(inputs: EvidenceInput) -> tuple[RegisterRow, str, float | None]:
     reason = None if evaluated else str(record["reason"]) or "the data has no dates to judge maturity by"
     share = immature / n if evaluated else None
     row = inputs.row(
-        "outcome.immature",
-        "C3",
-        "share of immature labels",
-        sample="all",
-        n=n,
-        value=share,
-        limit="outcome.immature",
-        undefined=reason,
-        fmt="share",
+        Statistic(
+            "outcome.immature",
+            "C3",
+            "share of immature labels",
+            sample="all",
+            n=n,
+            value=share,
+            limit="outcome.immature",
+            undefined=reason,
+            fmt="share",
+        )
     )
     if share is None:
         told = inputs.spec.outcome.maturity.note or reason
@@ -90,18 +92,20 @@ def maturity(inputs: EvidenceInput) -> tuple[RegisterRow, str, float | None]:
 def _rate_row(inputs: EvidenceInput, sample: Sample) -> RegisterRow:
     interval = wilson_interval(sample.n, sample.events, confidence=inputs.spec.policy.confidence)
     return inputs.row(
-        "outcome.rate",
-        "C3",
-        "outcome rate",
-        sample=sample.role,
-        n=sample.n,
-        events=sample.events,
-        value=interval.rate,
-        interval=interval.interval,
-        ci_method=interval.method,
-        undefined=interval.reason,
-        gating=False,
-        fmt="share",
+        Statistic(
+            "outcome.rate",
+            "C3",
+            "outcome rate",
+            sample=sample.role,
+            n=sample.n,
+            events=sample.events,
+            value=interval.rate,
+            interval=interval.interval,
+            ci_method=interval.method,
+            undefined=interval.reason,
+            gating=False,
+            fmt="share",
+        )
     )
 
 

@@ -19,7 +19,7 @@ from countermark.scoring.decision import (
     reason_totals,
 )
 from countermark.validation import reason_exhibits as exhibits
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.sentences import counted, listed, printed, rounded
 
 SECTION = "G2"
@@ -195,38 +195,38 @@ def _thin(inputs: EvidenceInput, checked: int, undefined: str | None) -> str | N
 
 
 def _coverage_row(inputs: EvidenceInput, mapped: ReasonMap) -> RegisterRow:
-    return inputs.row(
+    return inputs.row(Statistic(
         TEST, SECTION, "Scored inputs without exactly one reason code", sample=inputs.test.role, n=inputs.test.n,
         segment="coverage", value=float(mapped.faults), limit="xai.reason_coverage", fmt="int",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _share_row(inputs: EvidenceInput, fidelity: Share, undefined: str | None) -> RegisterRow:
     interval = wilson_interval(fidelity.checked, fidelity.held, confidence=inputs.spec.policy.confidence).interval
-    return inputs.row(
+    return inputs.row(Statistic(
         TEST, SECTION, "Cases whose risk falls when their top reason is set to the reference",
         sample=inputs.test.role, n=fidelity.checked, segment="fidelity", value=fidelity.value, interval=interval,
         ci_method="Wilson", limit="xai.reason_fidelity", undefined=_thin(inputs, fidelity.checked, undefined),
         seed=inputs.spec.seed, fmt="share",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _stability_row(inputs: EvidenceInput, stability: Share, undefined: str | None) -> RegisterRow:
     interval = wilson_interval(stability.checked, stability.held, confidence=inputs.spec.policy.confidence).interval
-    return inputs.row(
+    return inputs.row(Statistic(
         TEST, SECTION, "Cases whose top reason stays under 1 % noise", sample=inputs.test.role, n=stability.checked,
         segment="stability", value=stability.value, interval=interval, ci_method="Wilson",
         undefined=_thin(inputs, stability.checked, undefined), gating=False, seed=inputs.spec.seed, fmt="share",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _unexplained_row(inputs: EvidenceInput, found: Explained | None, undefined: str | None) -> RegisterRow:
     n = 0 if found is None else int(np.count_nonzero(found.declined))
-    return inputs.row(
+    return inputs.row(Statistic(
         TEST, SECTION, "Cases with the unfavourable outcome and no adverse factor", sample=inputs.test.role, n=n,
         segment="no adverse factor", value=None if found is None else float(found.unexplained),
         undefined=undefined, gating=False, fmt="int",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _conclusion(inputs: EvidenceInput, mapped: ReasonMap, fidelity: Share, undefined: str | None) -> str:

@@ -18,7 +18,7 @@ from countermark.records.lights import Light
 from countermark.records.limits import judge
 from countermark.validation.bands import readable_bins
 from countermark.validation.data_quality import too_few_rows
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.sentences import (
     SAME_PERIOD,
     against_development,
@@ -104,14 +104,14 @@ def _classifier_row(inputs: EvidenceInput) -> tuple[RegisterRow, int]:
         result, used = auc(origin, score, confidence=policy.confidence), int(origin.size)
         thin = thin or (result.reason if result.interval is None else _inconclusive(inputs, result.interval))
     interval = None if result is None else result.interval
-    row = inputs.row(
+    row = inputs.row(Statistic(
         "rep.c2st", SECTION, "AUC of a classifier that tells test rows from development rows",
         sample=test.role, n=used, value=None if result is None else result.value,
         judged=None if interval is None else interval[0], interval=interval, ci_method="DeLong, out-of-fold scores",
         h0="both samples come from one population (AUC = 1/2)", alternative="AUC > 1/2",
         p_raw=None if result is None else result.p_chance, limit="rep.c2st", undefined=thin, seed=policy.seed,
         fmt="auc",
-    )  # fmt: skip
+    ))  # fmt: skip
     return row, used
 
 
@@ -140,11 +140,11 @@ def _range_rows(inputs: EvidenceInput) -> tuple[RegisterRow, ...]:
         outside, n = share_outside(development.features[name], values)
         interval = clopper_pearson_interval(n, outside, confidence=inputs.spec.policy.confidence).interval
         rows.append(
-            inputs.row(
+            inputs.row(Statistic(
                 "rep.range", SECTION, f"Rows with {name} outside the development range", sample=test.role, n=n,
                 segment=name, value=outside / n if n else None, interval=interval, ci_method="Clopper-Pearson",
                 limit="rep.range", undefined=thin, fmt="share",
-            )
+            ))
         )  # fmt: skip
     return tuple(rows)
 
@@ -161,11 +161,11 @@ def _narrow_by_chance(inputs: EvidenceInput, development: Sample) -> str | None:
 def _psi_rows(inputs: EvidenceInput, drivers: Mapping[str, Psi]) -> tuple[RegisterRow, ...]:
     adjusted = adjusted_where_defined([d.p_value for d in drivers.values()])
     return tuple(
-        inputs.row(
+        inputs.row(Statistic(
             "rep.psi", SECTION, f"PSI of {name} against development", sample=inputs.test.role, n=inputs.test.n,
             segment=name, value=shift.value, limit="stab.csi", df=max(shift.bins - 1, 0), p_raw=shift.p_value,
             p_adj=p_adj, h0="the distribution is as in development", undefined=shift.too_thin, gating=False, fmt="psi",
-        )
+        ))
         for (name, shift), p_adj in zip(drivers.items(), adjusted, strict=True)
     )  # fmt: skip
 
@@ -180,12 +180,12 @@ def _gap_rows(inputs: EvidenceInput) -> tuple[RegisterRow, ...]:
     adjusted = adjusted_where_defined([g.p_value for g in gaps.values()])
     thin = too_few_rows(inputs, development, test)
     return tuple(
-        inputs.row(
+        inputs.row(Statistic(
             "stab.ks_feature", SECTION, f"Largest gap between the distributions of {name}", sample=test.role,
             n=gap.n[1], segment=name, value=gap.gap, limit="stab.ks_feature", p_raw=gap.p_value, p_adj=p_adj,
             h0="the distribution is as in development",
             undefined=thin if gap.gap is not None else "no value in one of the samples", fmt="auc",
-        )
+        ))
         for (name, gap), p_adj in zip(gaps.items(), adjusted, strict=True)
     )  # fmt: skip
 
@@ -198,12 +198,12 @@ def _segment_rows(inputs: EvidenceInput) -> tuple[RegisterRow, ...]:
         bins = development_bins(development.segments[name])
         shift = psi(bins.counts(development.segments[name]), bins.counts(values), level=inputs.spec.policy.confidence)
         rows.append(
-            inputs.row(
+            inputs.row(Statistic(
                 "rep.psi", SECTION, f"PSI of the mix of segment {name}", sample=test.role, n=test.n,
                 segment=f"segment {name}", value=shift.value, limit="stab.csi", df=max(shift.bins - 1, 0),
                 p_raw=shift.p_value, h0="the mix is as in development", undefined=shift.too_thin, gating=False,
                 fmt="psi",
-            )
+            ))
         )  # fmt: skip
     return tuple(rows)
 

@@ -22,7 +22,7 @@ from countermark.records.lights import Light
 from countermark.records.limits import judge
 from countermark.validation.amounts import band_word
 from countermark.validation.data_quality import too_few_rows
-from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence
+from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.representativeness import driver_shifts, drivers_by_size
 from countermark.validation.sentences import (
     SAME_PERIOD,
@@ -119,13 +119,13 @@ def _psi_row(
     inputs: EvidenceInput, what: str, shift: Psi, *, gating: bool | None = None, sample: str | None = None
 ) -> RegisterRow:
     thin = shift.too_thin or too_few_rows(inputs, inputs.samples["development"], inputs.test)
-    return inputs.row(
+    return inputs.row(Statistic(
         "stab.psi", SECTION, f"PSI of the {what} against development", sample=sample or inputs.test.role,
         n=shift.n_actual,
         segment="all" if what == "score" else what, value=shift.value, limit="stab.psi",
         df=max(shift.bins - 1, 0), p_raw=shift.p_value,
         h0="the distribution is as in development", alternative="it is not", undefined=thin, gating=gating, fmt="psi",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _vintage_shifts(inputs: EvidenceInput) -> dict[str, Psi]:
@@ -144,12 +144,12 @@ def _csi_rows(inputs: EvidenceInput, drivers: Mapping[str, Psi]) -> tuple[Regist
     adjusted = adjusted_where_defined([d.p_value for d in drivers.values()])
     thin = too_few_rows(inputs, inputs.samples["development"], inputs.test)
     return tuple(
-        inputs.row(
+        inputs.row(Statistic(
             "stab.csi", SECTION, f"CSI of {name} against development", sample=inputs.test.role, n=inputs.test.n,
             segment=name, value=shift.value, limit="stab.csi", df=max(shift.bins - 1, 0), p_raw=shift.p_value,
             p_adj=p_adj, effect=_margin_shift(inputs, name), h0="the distribution is as in development",
             undefined=shift.too_thin or thin, fmt="psi",
-        )
+        ))
         for (name, shift), p_adj in zip(drivers.items(), adjusted, strict=True)
     )  # fmt: skip
 
@@ -181,13 +181,13 @@ def _concentration_row(inputs: EvidenceInput) -> RegisterRow:
                 "the test could not have failed: from this starting concentration no shift gives a p below "
                 f"{printed(result.p_attainable, 'pvalue')}"
             )
-    return inputs.row(
+    return inputs.row(Statistic(
         "stab.hhi", SECTION, f"Concentration of {band_word(inputs.spec)}s against development, by number",
         sample=test.role, n=test.n,
         value=result.index, judged=result.p_value, effect=result.hhi, p_raw=result.p_value, limit="stab.hhi",
         h0=f"{band_word(inputs.spec)}s are no more concentrated than in development", alternative="more concentrated",
         undefined=reason, fmt="auc",
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _migrations(inputs: EvidenceInput) -> NDArray[np.int64] | None:
@@ -211,7 +211,7 @@ def _migration_rows(inputs: EvidenceInput) -> tuple[RegisterRow, ...]:
     table = _migrations(inputs)
     if table is None:
         return tuple(
-            inputs.row(test_id, SECTION, label, sample="all", n=0, value=None, undefined=_NO_REPEATS)
+            inputs.row(Statistic(test_id, SECTION, label, sample="all", n=0, value=None, undefined=_NO_REPEATS))
             for test_id, label in (
                 ("stab.mwb", "Matrix weighted bandwidth"),
                 ("stab.migration_z", "Migration z-test"),
@@ -221,22 +221,22 @@ def _migration_rows(inputs: EvidenceInput) -> tuple[RegisterRow, ...]:
     result = matrix_weighted_bandwidth(table)
     thin = result.reason if result.upper is None else None
     rows = [
-        inputs.row(
+        inputs.row(Statistic(
             "stab.mwb", SECTION, f"Matrix weighted bandwidth, moves to {side} {band_word(inputs.spec)}s", sample="all",
             n=n, segment=side, value=value, undefined=thin, fmt="auc",
-        )
+        ))
         for side, value in (("worse", result.upper), ("better", result.lower))
     ]  # fmt: skip
     z, p = migration_z(table)
     tested = np.isfinite(z)
     smallest = float(holm(p[tested]).min()) if tested.any() else None
     rows.append(
-        inputs.row(
+        inputs.row(Statistic(
             "stab.migration_z", SECTION, "Smallest Holm-adjusted p of a farther grade holding more than a nearer one",
             sample="all", n=n, value=float(z[tested].min()) if tested.any() else None,
             p_raw=float(p[tested].min()) if tested.any() else None, p_adj=smallest,
             undefined=None if tested.any() else "no cell of the migration matrix can be tested",
-        )
+        ))
     )  # fmt: skip
     return tuple(rows)
 
