@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Container
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -25,13 +26,13 @@ class Gate(SqliteLedger):
         self.fail: BaseException | None = None
         self.batches: list[list[str]] = []
 
-    def store(self, items: list[Item]) -> list[EntryRef]:
+    def store(self, items: list[Item], fresh: Container[str] = ()) -> list[EntryRef]:
         self.entered.release()
         self.batches.append([key for _, key, _, _ in items])
         assert self.open.wait(20)
         if self.fail is not None:
             raise self.fail
-        return super().store(items)
+        return super().store(items, fresh)
 
 
 @pytest.fixture
@@ -246,3 +247,20 @@ def test_a_chain_that_is_taken_is_told_at_once(tmp_path: Path) -> None:
         one.acquire()
         with pytest.raises(LedgerError, match="has a writer already"):
             GroupCommitter(two)
+
+
+async def _stored_under(committer: GroupCommitter, *names: str, fresh: bool) -> list[bool]:
+    waiting = [committer.submit_async("decision", name, b"{}", AT, fresh=fresh) for name in names]
+    return [ref.repeated for ref in await asyncio.gather(*waiting)]
+
+
+def test_a_key_that_was_drawn_is_looked_for_nowhere_and_a_given_one_everywhere(tmp_path: Path) -> None:
+    with SqliteLedger(tmp_path) as other, SqliteLedger(tmp_path) as ledger:
+        for name in ("a", "b"):
+            other.append("decision", name, b"{}", AT)
+        with GroupCommitter(ledger) as committer:
+            assert committer.chain == "chain-001"
+            assert asyncio.run(_stored_under(committer, "a", "new", fresh=False)) == [True, False]
+            assert asyncio.run(_stored_under(committer, "b", fresh=True)) == [False]
+        told = [problem.what for problem in ledger.verify().problems]
+        assert told == ["holds a decision that chain 'chain-000' holds too"], "whoever calls a given key drawn is seen"

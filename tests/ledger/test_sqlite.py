@@ -198,8 +198,10 @@ class Interrupted:
         return done
 
 
-@pytest.mark.parametrize(("after", "stored"), [("BEGIN", 0), ("INSERT", 0), ("COMMIT", 1)])
-def test_an_interrupted_write_is_found_out_by_the_next(folder: Path, after: str, stored: int) -> None:
+@pytest.mark.parametrize(
+    ("rows", "after", "stored"), [(1, "INSERT", 1), (70, "BEGIN", 0), (70, "INSERT", 0), (70, "COMMIT", 70)]
+)
+def test_an_interrupted_write_is_found_out_by_the_next(folder: Path, rows: int, after: str, stored: int) -> None:
     with SqliteLedger(folder) as ledger:
         ledger.append(*item(0))
         assert ledger._writer is not None
@@ -207,9 +209,9 @@ def test_an_interrupted_write_is_found_out_by_the_next(folder: Path, after: str,
         real = file.connection
         file.connection = Interrupted(real, after)  # type: ignore[assignment]
         with pytest.raises(KeyboardInterrupt):
-            ledger.append(*item(1))
+            ledger.append_many([item(n) for n in range(1, 1 + rows)])
         file.connection = real
-        assert ledger.append(*item(2)).seq == 1 + stored
+        assert ledger.append(*item(100)).seq == 1 + stored
         assert ledger.verify().ok
 
 
@@ -222,9 +224,9 @@ def test_a_transaction_that_cannot_be_rolled_back_is_told(folder: Path) -> None:
         broken = Interrupted(real, "INSERT", sqlite3.OperationalError("disk I/O error"))
         file.connection = Interrupted(broken, "ROLLBACK", sqlite3.OperationalError("disk I/O error"))  # type: ignore[assignment, arg-type]
         with pytest.raises(LedgerError, match="chain 'chain-000' could not be rolled back"):
-            ledger.append(*item(1))
+            ledger.append_many([item(n) for n in range(1, 71)])
         file.connection = real
-        assert ledger.append(*item(2)).seq == 1
+        assert ledger.append(*item(100)).seq == 1
 
 
 def test_a_chain_that_vanishes_while_it_is_read_is_told(folder: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from countermark.errors import LedgerError
 from countermark.ledger.entry import EntryRef, Item, check_item
@@ -15,8 +15,16 @@ from countermark.ledger.ledger import Ledger
 
 Waiter: TypeAlias = "Future[EntryRef] | asyncio.Future[EntryRef]"
 
-_Pending: TypeAlias = tuple[Item, Waiter, bool]
-"""An entry, who waits for it, and whether it belongs into the transaction of the one before."""
+
+class _Pending(NamedTuple):
+    """An entry, who waits for it, whether it belongs into the transaction of the one before, and whether its key was
+    drawn at random for it.
+    """
+
+    item: Item
+    waiter: Waiter
+    joined: bool = False
+    fresh: bool = False
 
 
 class GroupCommitter:
@@ -61,17 +69,26 @@ class GroupCommitter:
             LedgerError: At once, if the entry cannot be stored, too many are waiting, or the committer has stopped.
         """
         waiter: Future[EntryRef] = Future()
-        self._enqueue([((kind, key, payload, at), waiter, False)])
+        self._enqueue([_Pending((kind, key, payload, at), waiter)])
         return waiter
 
-    def submit_async(self, kind: str, key: str, payload: bytes, at: str) -> asyncio.Future[EntryRef]:
+    def submit_async(
+        self, kind: str, key: str, payload: bytes, at: str, *, fresh: bool = False
+    ) -> asyncio.Future[EntryRef]:
         """Hand in an entry from a coroutine; the loop is woken once for a whole transaction.
+
+        Args:
+            kind: Kind of the entry.
+            key: Its key.
+            payload: The record as bytes.
+            at: Instant.
+            fresh: Whether the key was drawn at random for this entry, so that nobody else can have used it.
 
         Raises:
             LedgerError: As for ``submit``.
         """
         waiter: asyncio.Future[EntryRef] = asyncio.get_running_loop().create_future()
-        self._enqueue([((kind, key, payload, at), waiter, False)])
+        self._enqueue([_Pending((kind, key, payload, at), waiter, fresh=fresh)])
         return waiter
 
     def submit_all_async(self, items: Sequence[Item]) -> list[asyncio.Future[EntryRef]]:
@@ -82,12 +99,12 @@ class GroupCommitter:
         """
         loop = asyncio.get_running_loop()
         waiters: list[asyncio.Future[EntryRef]] = [loop.create_future() for _ in items]
-        self._enqueue([(item, waiters[place], place > 0) for place, item in enumerate(items)])
+        self._enqueue([_Pending(item, waiters[place], joined=place > 0) for place, item in enumerate(items)])
         return waiters
 
     def _enqueue(self, entries: list[_Pending]) -> None:
-        for item, _, _ in entries:
-            check_item(item)
+        for entry in entries:
+            check_item(entry.item)
         with self._change:
             if self._closed is not None or os.getpid() != self._pid:
                 raise LedgerError(
@@ -116,17 +133,20 @@ class GroupCommitter:
                 self._change.wait()
             self._idle = False
             end = self._most_in_batch
-            while end < len(self._pending) and self._pending[end][2]:
+            while end < len(self._pending) and self._pending[end].joined:
                 end += 1
             batch, self._pending = self._pending[:end], self._pending[end:]
             return batch
 
     def _commit(self, batch: list[_Pending]) -> None:
         # A future of a thread that was cancelled in time is left out; from here on it cannot be cancelled any more.
-        batch = [pair for pair in batch if not isinstance(pair[1], Future) or pair[1].set_running_or_notify_cancel()]
-        waiters = [waiter for _, waiter, _ in batch]
+        batch = [
+            one for one in batch if not isinstance(one.waiter, Future) or one.waiter.set_running_or_notify_cancel()
+        ]
+        waiters = [one.waiter for one in batch]
+        fresh = {one.item[1] for one in batch if one.fresh}
         try:
-            refs = self._ledger.store([item for item, _, _ in batch]) if batch else []
+            refs = self._ledger.store([one.item for one in batch], fresh) if batch else []
         except LedgerError as error:
             _settle(waiters, error)
         except OSError as error:
@@ -150,7 +170,7 @@ class GroupCommitter:
             left, self._pending = self._pending, []
         told = LedgerError("nothing was stored", got=self._closed)
         told.__cause__ = error
-        _settle(waiters + [waiter for _, waiter, _ in left], told)
+        _settle(waiters + [one.waiter for one in left], told)
 
     def close(self) -> None:
         """Store what waits, then end the thread. Entries that come later are refused."""

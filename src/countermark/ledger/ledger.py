@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import heapq
+import os
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from countermark.errors import LedgerError
 from countermark.ledger.checkpoint import ChainHead, Checkpoint
-from countermark.ledger.entry import KINDS, Cursor, Entry, EntryRef, Item, Row, check_item, entry_of, intact
+from countermark.ledger.entry import (
+    KINDS,
+    Cursor,
+    Entry,
+    EntryRef,
+    Item,
+    Row,
+    check_chain_name,
+    check_item,
+    entry_of,
+    intact,
+)
 from countermark.ledger.export import write_export
 from countermark.ledger.merkle import Frontier, consistency_path, inclusion_path, root
 from countermark.ledger.proofs import GrowthProof, Proof, growth_of, proof_of
@@ -19,6 +32,28 @@ from countermark.ledger.verification import Problem, Progress, VerifyReport, ver
 
 PAGE = 512
 """Rows per query: short read transactions, so that a slow reader holds nothing back."""
+
+
+class ChainWriter(Protocol):
+    """The one writer of a chain."""
+
+    @property
+    def chain(self) -> str:
+        """Name of the chain."""
+
+    def write(self, items: list[Item], fresh: Container[str]) -> list[EntryRef]:
+        """Store checked items in one transaction; durable when it returns.
+
+        Args:
+            items: The items.
+            fresh: Keys that no chain can hold yet.
+
+        Raises:
+            LedgerError: If they could not be stored.
+        """
+
+    def close(self) -> None:
+        """Give up the chain."""
 
 
 class Ledger(ABC):
@@ -31,32 +66,79 @@ class Ledger(ABC):
 
     url: str
 
+    def __init__(self, writer: str | None) -> None:
+        if writer is not None:
+            check_chain_name(writer)
+        self._name = writer
+        self._reading = threading.Lock()
+        self._writing = threading.Lock()
+        self._writer: ChainWriter | None = None
+        self._pid = os.getpid()
+
     # --- writing
 
     @abstractmethod
+    def _take(self) -> ChainWriter:
+        """Take the chain to write to.
+
+        Raises:
+            LedgerError: If a named chain has another writer, or the chain cannot be continued.
+        """
+
+    def _own_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise LedgerError(
+                "this ledger was opened before the process forked",
+                expected="every process opens its own",
+                hint="call open_ledger in the worker, after the fork",
+            )
+
+    def _acquired(self) -> ChainWriter:
+        self._own_process()
+        if self._writer is None:
+            self._writer = self._take()
+        return self._writer
+
     def acquire(self) -> str:
         """Take a chain to write to, now rather than at the first append; its name.
 
         Raises:
             LedgerError: If a named chain has another writer, or the chain cannot be continued.
         """
+        with self._writing:
+            return self._acquired().chain
 
     @property
-    @abstractmethod
     def chain(self) -> str | None:
         """Name of the chain that this ledger writes to; None before the first append."""
+        return None if self._writer is None else self._writer.chain
 
-    @abstractmethod
-    def store(self, items: list[Item]) -> list[EntryRef]:
+    def store(self, items: list[Item], fresh: Container[str] = ()) -> list[EntryRef]:
         """Store items that ``check_item`` has passed, in one transaction; durable when it returns.
+
+        Args:
+            items: The items.
+            fresh: Keys that were drawn at random for these items: no chain has to be searched for them.
 
         Raises:
             LedgerError: If they cannot be stored. Nothing is then acknowledged.
         """
+        with self._writing:
+            return self._acquired().write(items, fresh)
 
-    @abstractmethod
     def close(self) -> None:
         """Give up the chain and the connections."""
+        if os.getpid() != self._pid:
+            return
+        with self._writing, self._reading:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self._close_reader()
+
+    @abstractmethod
+    def _close_reader(self) -> None:
+        """Give up what was opened to read."""
 
     def append(self, kind: str, key: str, payload: bytes, at: str) -> EntryRef:
         """Store one entry; it is durable when this returns.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 
-from countermark.errors import LedgerError
-from countermark.ledger.entry import EntryRef, Item, Row, check_chain_name
+from countermark.ledger.entry import Row
 from countermark.ledger.ledger import PAGE, Ledger
 from countermark.ledger.postgres_session import connect, failure
 from countermark.ledger.postgres_writer import PostgresWriter
@@ -43,43 +40,14 @@ class PostgresLedger(Ledger):
     """
 
     def __init__(self, url: str, writer: str | None = None, *, patience: float = 15.0) -> None:
-        if writer is not None:
-            check_chain_name(writer)
+        super().__init__(writer)
         self.url = url
-        self._name = writer
         self._patience = patience
         self._reader: psycopg.Connection[Any] | None = None
-        self._reading = threading.Lock()
-        self._writing = threading.Lock()
-        self._writer: PostgresWriter | None = None
         self._made = False
-        self._pid = os.getpid()
 
-    @property
-    def chain(self) -> str | None:
-        return None if self._writer is None else self._writer.chain
-
-    def acquire(self) -> str:
-        with self._writing:
-            return self._acquired().chain
-
-    def _acquired(self) -> PostgresWriter:
-        self._own_process()
-        if self._writer is None:
-            self._writer = PostgresWriter(self.url, self._name, self._patience)
-        return self._writer
-
-    def _own_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise LedgerError(
-                "this ledger was opened before the process forked",
-                expected="every process opens its own",
-                hint="call open_ledger in the worker, after the fork",
-            )
-
-    def store(self, items: list[Item]) -> list[EntryRef]:
-        with self._writing:
-            return self._acquired().write(items)
+    def _take(self) -> PostgresWriter:
+        return PostgresWriter(self.url, self._name, self._patience)
 
     # --- reading
 
@@ -151,13 +119,7 @@ class PostgresLedger(Ledger):
         # The server keeps decision ids unique over all chains; whether an index agrees with its table, amcheck tells.
         return []
 
-    def close(self) -> None:
-        if os.getpid() != self._pid:
-            return
-        with self._writing, self._reading:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
-            if self._reader is not None:
-                self._reader.close()
-                self._reader = None
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
+from collections.abc import Container
 from typing import Any
 
 import psycopg
@@ -141,15 +142,19 @@ class PostgresWriter:
 
     # --- writing
 
-    def write(self, items: list[Item]) -> list[EntryRef]:
+    def write(self, items: list[Item], fresh: Container[str]) -> list[EntryRef]:
         """Store checked items in one transaction; durable when it returns.
+
+        Args:
+            items: The items.
+            fresh: Keys that no chain can hold yet.
 
         Raises:
             LedgerError: If they could not be stored, or it could not be found out within the patience. They are then
                 not acknowledged; a decision that was stored after all answers as repeated when it is sent again.
         """
         until = time.monotonic() + self._patience
-        events = sorted(key for _, key in names_of(items, ("event",)))
+        events = sorted(key for _, key in names_of(items, ("event",)) if key not in fresh)
         stored: dict[Name, EntryRef] = {}
         sent: tuple[str, Batch, list[Row]] | None = None
         repeated = False

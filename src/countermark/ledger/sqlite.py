@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import heapq
 import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from countermark.errors import LedgerError
-from countermark.ledger.entry import EntryRef, Item, Row, check_chain_name
+from countermark.ledger.entry import Row
 from countermark.ledger.ledger import PAGE, Ledger
 from countermark.ledger.sqlite_file import SUFFIX, ChainFile
 from countermark.ledger.sqlite_writer import SqliteWriter
@@ -91,47 +90,18 @@ class SqliteLedger(Ledger):
     """
 
     def __init__(self, folder: Path, writer: str | None = None) -> None:
-        if writer is not None:
-            check_chain_name(writer)
+        super().__init__(writer)
         self.url = f"sqlite:///{folder}"
         self.folder = folder
-        self._name = writer
         self._files = ChainFiles(folder)
-        self._reading = threading.Lock()
-        self._writing = threading.Lock()
-        self._writer: SqliteWriter | None = None
-        self._pid = os.getpid()
 
-    @property
-    def chain(self) -> str | None:
-        return None if self._writer is None else self._writer.chain
-
-    def acquire(self) -> str:
-        with self._writing:
-            return self._acquired().chain
-
-    def _acquired(self) -> SqliteWriter:
-        self._own_process()
-        if self._writer is None:
-            try:
-                self._writer = SqliteWriter(self.folder, self._name, ChainFiles(self.folder))
-            except OSError as error:
-                raise LedgerError(
-                    "the ledger cannot be opened to write", got=error.strerror, file=error.filename or self.folder
-                ) from error
-        return self._writer
-
-    def _own_process(self) -> None:
-        if os.getpid() != self._pid:
+    def _take(self) -> SqliteWriter:
+        try:
+            return SqliteWriter(self.folder, self._name, ChainFiles(self.folder))
+        except OSError as error:
             raise LedgerError(
-                "this ledger was opened before the process forked",
-                expected="every process opens its own",
-                hint="call open_ledger in the worker, after the fork",
-            )
-
-    def store(self, items: list[Item]) -> list[EntryRef]:
-        with self._writing:
-            return self._acquired().write(items)
+                "the ledger cannot be opened to write", got=error.strerror, file=error.filename or self.folder
+            ) from error
 
     def _read(self, question: Callable[[ChainFiles], T]) -> T:
         self._own_process()
@@ -198,11 +168,5 @@ class SqliteLedger(Ledger):
     def _keys_after(self, chain: str, after: str) -> list[tuple[str, int]]:
         return self._read(lambda files: files.one(chain).decision_keys(after, _HASHES))
 
-    def close(self) -> None:
-        if os.getpid() != self._pid:
-            return
-        with self._writing, self._reading:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
-            self._files.close()
+    def _close_reader(self) -> None:
+        self._files.close()

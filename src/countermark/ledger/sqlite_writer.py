@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -19,11 +19,10 @@ from countermark.ledger.sqlite_file import SUFFIX, ChainFile, create, failure, m
 from countermark.records.private import MODE
 
 SLOTS = 1000
-_CHUNKS = (64, 16, 4, 1)
-_ONE = "(?, ?, ?, ?, ?, ?, ?)"
+_MOST_ROWS = 64
 # One statement for many rows: every step of a statement hands the interpreter lock to the other threads and has to win
 # it back, which row by row costs more than the rows.
-_INSERT = {size: f"INSERT INTO entries VALUES {', '.join([_ONE] * size)}" for size in _CHUNKS}
+_INSERT = tuple("INSERT INTO entries VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * n) for n in range(_MOST_ROWS + 1))
 
 
 class Chains(Protocol):
@@ -84,13 +83,17 @@ class SqliteWriter:
             )
         return head
 
-    def write(self, items: list[Item]) -> list[EntryRef]:
+    def write(self, items: list[Item], fresh: Container[str]) -> list[EntryRef]:
         """Store checked items in one transaction; durable when it returns.
+
+        Args:
+            items: The items.
+            fresh: Keys that no chain can hold yet.
 
         Raises:
             LedgerError: If they could not be stored.
         """
-        names = names_of(items)
+        names = [name for name in names_of(items) if name[1] not in fresh]
         if not names:
             return self._append(items, {})
         with self._keys.held({key for _, key in names}):
@@ -100,7 +103,9 @@ class SqliteWriter:
         """Decisions and events among these that some chain holds."""
         found: dict[Name, EntryRef] = {}
         asked = {kind: [key for of, key in names if of == kind] for kind in ONCE}
-        for file in self._chains.each():
+        for read in self._chains.each():
+            # Of its own chain the writer has the pages at hand; a reader would fetch them anew after every commit.
+            file = self._file if read.chain == self.chain else read
             for kind, keys in asked.items():
                 for key, seq, digest in file.stored(kind, keys) if keys else ():
                     found.setdefault((kind, key), EntryRef(file.chain, seq, digest.hex(), True))
@@ -116,11 +121,15 @@ class SqliteWriter:
 
     def _commit(self, rows: list[Row]) -> None:
         connection = self._file.connection
+        statements = list(_statements(rows))
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            for statement, values in _statements(rows):
+            # A statement on its own is a transaction on its own: one step, and not three, without the interpreter lock.
+            if len(statements) > 1:
+                connection.execute("BEGIN IMMEDIATE")
+            for statement, values in statements:
                 connection.execute(statement, values)
-            connection.execute("COMMIT")
+            if len(statements) > 1:
+                connection.execute("COMMIT")
         except BaseException as error:
             # Also when interrupted: whether the commit went through is found out before the next.
             self._known = False
@@ -202,8 +211,6 @@ def _take(folder: Path, name: str | None) -> tuple[str, int]:
 
 
 def _statements(rows: list[Row]) -> Iterator[tuple[str, list[object]]]:
-    start = 0
-    for size in _CHUNKS:
-        while len(rows) - start >= size:
-            yield _INSERT[size], [value for row in rows[start : start + size] for value in row]
-            start += size
+    for start in range(0, len(rows), _MOST_ROWS):
+        some = rows[start : start + _MOST_ROWS]
+        yield _INSERT[len(some)], [value for row in some for value in row]

@@ -197,7 +197,9 @@ class Application:
         """
         prepared = await self._prepared(model, asked, caller)
         record = prepared.record
-        ref = await self.worker.committer.submit_async("decision", record.id, prepared.payload, record.at)
+        ref = await self.worker.committer.submit_async(
+            "decision", record.id, prepared.payload, record.at, fresh=prepared.fresh
+        )
         return await self._stored(prepared, ref)
 
     async def decide_all(
@@ -257,8 +259,8 @@ class Application:
 
     # --- what happened
 
-    async def _store(self, kind: str, key: str, record: Closed, at: str) -> EntryRef:
-        return await self.worker.committer.submit_async(kind, key, encode(record), at)
+    async def _store(self, kind: str, key: str, record: Closed, at: str, *, fresh: bool = False) -> EntryRef:
+        return await self.worker.committer.submit_async(kind, key, encode(record), at, fresh=fresh)
 
     async def _event(self, scope: Any, protocol: Any, parts: tuple[str, ...]) -> tuple[int, Any, bytes]:
         del parts
@@ -273,7 +275,7 @@ class Application:
             raise Refused(422, "Refused", str(error)) from None
         key = asked.id or new_id(now)
         record = EventRecord(table=asked.table, event=asked.event, known_at=iso(now))
-        ref = await self._store("event", key, record, iso(now))
+        ref = await self._store("event", key, record, iso(now), fresh=asked.id is None)
         if ref.repeated:
             # The ledger has it from before, or from another worker in this moment. Taking it in again is safe for views
             # that know an event by its key, and mends a store that failed the first time; the others would count it

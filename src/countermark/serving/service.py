@@ -44,12 +44,14 @@ class Prepared:
         payload: Its bytes, to be appended under kind ``decision`` and key ``record.id``.
         target: Who answered and who is scored in shadow.
         ask: What was asked.
+        fresh: Whether its id was drawn for it, and not given by the caller.
     """
 
     record: DecisionRecord
     payload: bytes
     target: Target
     ask: Ask
+    fresh: bool
 
 
 def same_case(stored: DecisionRecord, asked: DecisionRecord) -> bool:
@@ -209,11 +211,12 @@ class DecisionService:
         try:
             record = target.release.decide(ask, self.store)
         except Exception as error:  # noqa: BLE001 - whatever a candidate fails of, the champion answers
-            return self._fall_back(target, ask, error)
+            return self._fall_back(target, ask, error, fresh=asked.id is None)
         micros = (time.perf_counter_ns() - start) // 1000
-        return Prepared(record, encode(msgspec.structs.replace(record, latency_us=micros)), target, ask)
+        payload = encode(msgspec.structs.replace(record, latency_us=micros))
+        return Prepared(record, payload, target, ask, fresh=asked.id is None)
 
-    def _fall_back(self, target: Target, ask: Ask, error: Exception) -> Prepared:
+    def _fall_back(self, target: Target, ask: Ask, error: Exception, *, fresh: bool) -> Prepared:
         """Where the candidate fails, the champion answers, and the failure is scored as the candidate's shadow.
 
         Raises:
@@ -227,7 +230,7 @@ class DecisionService:
         turned = Target(release, planned, ((target.release, target.route), *others))
         asked = replace(ask, route=planned)
         record = release.decide(asked, self.store)
-        return Prepared(record, encode(record), turned, asked)
+        return Prepared(record, encode(record), turned, asked, fresh)
 
     def champion(self, model: str) -> ServedRelease | None:
         """The release that answers whom no candidate answers; None if nothing of the model may answer."""
