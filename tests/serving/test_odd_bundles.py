@@ -1,11 +1,12 @@
-"""Whatever the members of a bundle hold: it opens, or an error of the house says why not. Never anything else."""
+"""Whatever a bundle or another file of the service holds: it opens, or an error of the house says why not."""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,21 @@ from hypothesis import strategies as st
 
 from countermark.config.spec import ModelSpec
 from countermark.errors import CountermarkError
+from countermark.ledger.opening import open_ledger
+from countermark.records.clock import iso
 from countermark.records.digest import canonical_json, sha256_hex
+from countermark.records.profile import ReferenceProfile
 from countermark.records.release import BundleManifest, ReleaseRef
 from countermark.registry.bundle import Bundle
 from countermark.registry.standing import Authorisation
+from countermark.replay.writing import read_file
+from countermark.report.reading import read_record
+from countermark.review.signing import read_review
+from countermark.rollout.events import WRITER
 from countermark.scoring.format import _lines as scorer_lines
+from countermark.serving.keys import read_keys
 from countermark.serving.release import ServedRelease
+from countermark.serving.router import read_table
 from tests.serving.releases import START, fraud_spec, pd_spec, policy, profile, scorer
 
 MEMBERS = ("scorer.json", "decision.json", "spec.json", "profile.json")
@@ -99,7 +109,8 @@ def test_a_bundle_of_odd_documents_opens_or_says_why_not(make: str, member: str,
 
 
 @pytest.mark.parametrize(
-    "noise", [b"", b"\xff", b'"\xff"', b"[" * 5000, b'{"a":' * 5000, b"null", b"[]", b"0", b"\x00"]
+    "noise",
+    [b"", b"\xff", b'"\xff"', b"[" * 5000, b'{"a":' * 5000, b"null", b"[]", b"0", b"\x00", b'{"model": "\xff"}'],
 )
 @pytest.mark.parametrize("member", MEMBERS)
 def test_a_bundle_of_noise_says_why_it_does_not_open(member: str, noise: bytes) -> None:
@@ -109,3 +120,35 @@ def test_a_bundle_of_noise_says_why_it_does_not_open(member: str, noise: bytes) 
         return
     with pytest.raises(CountermarkError):
         opened(content)
+
+
+def _of_keys(data: bytes, folder: Path) -> object:
+    (folder / "keys.json").write_bytes(data)
+    return read_keys(folder / "keys.json")
+
+
+def _of_table(data: bytes, folder: Path) -> object:
+    with open_ledger(folder, writer=WRITER) as ledger:
+        ledger.append("routing", "routing", data, iso(START))
+        return read_table(ledger)
+
+
+def _of_review(data: bytes, folder: Path) -> object:
+    (folder / "review.json").write_bytes(data)
+    return read_review(folder)
+
+
+READERS: dict[str, Callable[[bytes, Path], object]] = {
+    "a key file": _of_keys,
+    "a routing table": _of_table,
+    "a review": _of_review,
+    "a decision file": lambda data, folder: read_file(data),
+    "a record to print": lambda data, folder: read_record(data, ReferenceProfile, "profile"),
+}
+
+
+@pytest.mark.parametrize("data", [b'{"format": "\xff"}', b"{", b"[" * 5000, b"0"])
+@pytest.mark.parametrize("reader", sorted(READERS))
+def test_a_file_of_other_bytes_is_refused_by_its_reader(tmp_path: Path, reader: str, data: bytes) -> None:
+    with pytest.raises(CountermarkError):
+        READERS[reader](data, tmp_path)

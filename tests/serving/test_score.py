@@ -308,6 +308,9 @@ def test_a_file_without_ids_that_is_scored_again_decides_nothing_again(
     score(bank, source, tmp_path / "new.csv", "--ledger", ledger, "--as-of", "2026-03-01")
     score(bank, source, tmp_path / "new.csv", "--ledger", ledger, release="toy_pd@v2.0.0")
     assert len(decisions(ledger)) == 160, "another run, another instant and another release decide anew"
+    with open_ledger(ledger) as book:
+        versions = [decode(entry.payload, DecisionRecord).release.version for entry in book.read(["decision"])]
+    assert (versions.count("1.0.0"), versions.count("2.0.0")) == (120, 40), "the release that was named decides"
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])

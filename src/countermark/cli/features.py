@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from countermark.cli.place import bank_root, ledger_address
+from countermark.cli.place import bank_root, ledger_address, ledger_option
 
 if TYPE_CHECKING:
     from countermark.features.audit import Build
@@ -120,7 +120,7 @@ def show(view: str, entity: str, at: str | None, url: str | None, as_json: bool)
 
 @features.command()
 @click.argument("model")
-@click.option("--ledger", "address", envvar="COUNTERMARK_LEDGER", help="Folder, sqlite:///FOLDER or postgresql://...")
+@ledger_option
 @click.option(
     "--built-as-of",
     "built",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from countermark.cli.place import bank_root
+from countermark.cli.place import bank_root, ledger_option
 from countermark.cli.registry_options import json_option, key_option, opened, print_json, signing, trust_option
 
 if TYPE_CHECKING:
@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--as", "who", metavar="NAME", help="Principal or person; the owner of your key otherwise.")
-@click.option(
-    "--ledger",
-    "address",
-    envvar="COUNTERMARK_LEDGER",
-    help="Where findings of production are: folder, sqlite:///FOLDER or postgresql://...; the bank's folder 'ledger' "
-    "otherwise.",
-)
+@ledger_option
 @json_option
 @key_option
 @trust_option

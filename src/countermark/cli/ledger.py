@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from countermark.cli.place import ledger_address
+from countermark.cli.place import ledger_address, ledger_option
 
 if TYPE_CHECKING:
     from countermark.ledger import Checkpoint, Ledger, VerifyReport
 
-F = TypeVar("F", bound=Callable[..., Any])
 _GROWTH = b'"countermark/consistency/1"'
 _INCLUSION = b'"countermark/inclusion/1"'
 _FILE = click.Path(path_type=Path, dir_okay=False)
-
-
-def _address(command: F) -> F:
-    return click.option(
-        "--ledger",
-        "address",
-        envvar="COUNTERMARK_LEDGER",
-        help="Folder, sqlite:///FOLDER or postgresql://...; the bank's folder 'ledger' otherwise.",
-    )(command)
 
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -37,7 +27,7 @@ def ledger() -> None:
 
 
 @ledger.command()
-@_address
+@ledger_option
 @_as_json
 def heads(address: str | None, as_json: bool) -> None:
     """Show the last entry of every chain."""
@@ -51,7 +41,7 @@ def heads(address: str | None, as_json: bool) -> None:
 
 
 @ledger.command()
-@_address
+@ledger_option
 @click.option("--export", "exported", type=_FILE, help="Verify this export instead of a ledger.")
 @click.option("--proof", type=_FILE, help="Verify this proof of one decision instead of a ledger.")
 @click.option(
@@ -127,7 +117,7 @@ def _tell(report: VerifyReport, given: int) -> None:
 
 
 @ledger.command()
-@_address
+@ledger_option
 @click.argument("path", type=_FILE)
 def export(address: str | None, path: Path) -> None:
     """Write all entries to PATH as JSON lines that verify without the ledger."""
@@ -139,7 +129,7 @@ def export(address: str | None, path: Path) -> None:
 
 
 @ledger.command("import")
-@_address
+@ledger_option
 @click.argument("path", type=_FILE)
 def import_(address: str | None, path: Path) -> None:
     """Record decisions that other systems made, from JSON lines.
@@ -159,7 +149,7 @@ def import_(address: str | None, path: Path) -> None:
 
 
 @ledger.command()
-@_address
+@ledger_option
 @click.option("--output", type=_FILE, help="Where to write the checkpoint for somebody else to keep.")
 @click.option("--key", type=_FILE, help="Key to sign it with: a private key file, or a .pub whose key the agent holds.")
 def checkpoint(address: str | None, output: Path | None, key: Path | None) -> None:
@@ -180,7 +170,7 @@ def checkpoint(address: str | None, output: Path | None, key: Path | None) -> No
 
 
 @ledger.command()
-@_address
+@ledger_option
 @click.argument("decision", required=False)
 @click.option("--since", type=_FILE, help="Instead of a decision: an earlier checkpoint that this one only adds to.")
 @click.option("--checkpoint", "kept", type=_FILE, required=True, help="The checkpoint to prove by.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from countermark.cli.place import bank_root
+from countermark.cli.place import bank_root, ledger_option
 from countermark.cli.production import moment, opened_ledger, production_options, serving_directory, watched_of
 from countermark.cli.registry_options import json_option, print_json
 
@@ -135,12 +135,7 @@ def _show_unwatched(silent: UnwatchedRun) -> None:
 @click.option("--closed", is_flag=True, help="Closed findings too.")
 @click.option("--at", "at", help="Instant to look back to; the present otherwise.")
 @json_option
-@click.option(
-    "--ledger",
-    "address",
-    envvar="COUNTERMARK_LEDGER",
-    help="Folder, sqlite:///FOLDER or postgresql://...; the bank's folder 'ledger' otherwise.",
-)
+@ledger_option
 def show(models: tuple[str, ...], closed: bool, at: str | None, as_json: bool, address: str | None) -> None:
     """Show the findings of production that stand, of MODELS or of all."""
     from countermark.monitoring.findings import standing_findings

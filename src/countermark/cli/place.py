@@ -1,8 +1,10 @@
-"""Find the bank that a command runs in."""
+"""Find the bank that a command runs in, and its ledger."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import click
 
 from countermark.errors import ConfigError
 
@@ -22,6 +24,14 @@ def bank_root(start: Path | None = None) -> Path:
         expected="a folder with conf/bank.yaml, here or above",
         hint="cd into the bank, or start one with 'countermark init DIR'",
     )
+
+
+ledger_option = click.option(
+    "--ledger",
+    "address",
+    envvar="COUNTERMARK_LEDGER",
+    help="Folder, sqlite:///FOLDER or postgresql://...; the bank's folder 'ledger' otherwise.",
+)
 
 
 def ledger_address(given: str | None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from countermark.cli.place import bank_root, ledger_address
+from countermark.cli.place import bank_root, ledger_address, ledger_option
 
 if TYPE_CHECKING:
     from countermark.ledger.ledger import Ledger
@@ -35,12 +35,7 @@ def production_options(command: _Command) -> _Command:
             type=click.Path(path_type=Path, file_okay=False),
             help="The serving directory; the bank's folder 'releases' otherwise.",
         ),
-        click.option(
-            "--ledger",
-            "address",
-            envvar="COUNTERMARK_LEDGER",
-            help="Folder, sqlite:///FOLDER or postgresql://...; the bank's folder 'ledger' otherwise.",
-        ),
+        ledger_option,
     ):
         command = option(command)
     return command

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from countermark.cli.place import bank_root, ledger_address
+from countermark.cli.place import bank_root, ledger_address, ledger_option
 from countermark.cli.registry_options import json_option, print_json, trust_option
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ _SHOWN = 10
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draw and of a second opinion.")
 @click.option("--model", help="Draw among the decisions of this model.")
 @click.option("--releases", type=_PATH, help="Serving directory; releases/ of the bank otherwise.")
-@click.option(
-    "--ledger", envvar="COUNTERMARK_LEDGER", help="Address of the ledger; the bank's folder 'ledger' otherwise."
-)
+@ledger_option
 @click.option("--to", type=_PATH, help="Folder for the decision file, as JSON and as one PDF page.")
 @click.option("--explain", type=click.Choice(["lime"]), help="Add a second, approximate opinion to the decision file.")
 @json_option
@@ -37,7 +35,7 @@ def replay(
     seed: int,
     model: str | None,
     releases: Path | None,
-    ledger: str | None,
+    address: str | None,
     to: Path | None,
     explain: str | None,
     as_json: bool,
@@ -51,7 +49,7 @@ def replay(
         raise click.UsageError("name one decision by its ID, or draw some with --sample N")
     if decision is None and (to is not None or explain is not None):
         raise click.UsageError("--to and --explain go with one ID")
-    with _ledger(ledger) as store:
+    with _ledger(address) as store:
         replayer = _replayer(store, releases, trust_root)
         if decision is None:
             _sampled(replayer, store, sample or 1, seed, model, as_json)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from countermark.cli.place import bank_root
+from countermark.cli.place import bank_root, ledger_option
 from countermark.cli.production import moment, opened_ledger
 from countermark.cli.registry_options import json_option, key_option, opened, print_json, signing, trust_option
 
@@ -16,16 +15,6 @@ if TYPE_CHECKING:
     from countermark.records.review import Review
 
 _PATH = click.Path(path_type=Path)
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def _ledger_option(command: _Command) -> _Command:
-    return click.option(
-        "--ledger",
-        "address",
-        envvar="COUNTERMARK_LEDGER",
-        help="Folder, sqlite:///FOLDER or postgresql://...; the bank's folder 'ledger' otherwise.",
-    )(command)
 
 
 @click.group()
@@ -38,7 +27,7 @@ def review() -> None:
 @click.option("--to", type=_PATH, help="Folder; reviews/WEEK of the bank otherwise.")
 @click.option("--sample", type=click.IntRange(0), default=200, show_default=True, help="Decisions to replay.")
 @click.option("--releases", type=_PATH, help="Serving directory; releases/ of the bank otherwise.")
-@_ledger_option
+@ledger_option
 @json_option
 @trust_option
 def prepare(
@@ -108,7 +97,7 @@ def _tell(made: Review) -> None:
     help="YAML file; minutes.yaml beside the review otherwise.",
 )
 @click.option("--review", "folder", type=_PATH, help="Folder of the review; the minutes' own, or the newest.")
-@_ledger_option
+@ledger_option
 @trust_option
 def record(file: Path | None, folder: Path | None, address: str | None, trust_root: str | None) -> None:
     """Check the minutes and put them on the ledger, each action with owner and date."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from countermark.cli.place import bank_root, ledger_address
+from countermark.cli.place import bank_root, ledger_address, ledger_option
 
 if TYPE_CHECKING:
     from countermark.serving.batch import FileScorer, ScoredRow
@@ -29,9 +29,7 @@ _COLUMNS = ("id", "entity", "at", "release", "score", "probability", "grade", "d
 @click.option("--releases", type=click.Path(path_type=Path), help="Serving directory; releases/ of the bank otherwise.")
 @click.option("--input", "source", type=_FILE, required=True, help="Cases: .csv, .jsonl or .parquet.")
 @click.option("--output", "target", type=_FILE, required=True, help="Decisions: .csv, .jsonl or .parquet.")
-@click.option(
-    "--ledger", envvar="COUNTERMARK_LEDGER", help="Address of the ledger; the bank's folder 'ledger' otherwise."
-)
+@ledger_option
 @click.option("--no-record", is_flag=True, help="Decide without a record: nothing of it can be replayed or reviewed.")
 @click.option("--features", envvar="COUNTERMARK_FEATURES", help="Online feature store: sqlite:///PATH or redis://...")
 @click.option("--id", "id_column", help="Column with the id of a case; the file and the row make the id otherwise.")
@@ -44,7 +42,7 @@ def score(
     releases: Path | None,
     source: Path,
     target: Path,
-    ledger: str | None,
+    address: str | None,
     no_record: bool,
     features: str | None,
     id_column: str | None,
@@ -70,14 +68,14 @@ def score(
     from countermark.serving.batch import FileScorer, store_of
     from countermark.serving.service import DecisionService
 
-    address = _address(ledger, no_record)
+    ledger = _ledger(address, no_record)
     directory = (releases or bank_root() / "releases").absolute()
     root = trusted(trust_root, directory)
     ref = ReleaseRef.parse(wanted) if "@" in wanted else None
     model = wanted if ref is None else ref.model
     now = SystemClock().now() if as_of is None else parse_instant(as_of)
     with ExitStack() as stack:
-        book = None if address is None else stack.enter_context(open_ledger(address))
+        book = None if ledger is None else stack.enter_context(open_ledger(ledger))
         store = None if features is None else open_store(features)
         if store is not None:
             stack.callback(store.close)
@@ -97,12 +95,12 @@ def score(
     click.echo(f"decided {counts['decided']}, refused {counts['refused']}; {recorded}{known}; wrote {target}")
 
 
-def _address(ledger: str | None, no_record: bool) -> str | None:
+def _ledger(given: str | None, no_record: bool) -> str | None:
     """The ledger: to record on, or with ``--no-record`` to be routed by; None outside a bank with ``--no-record``."""
     from countermark.errors import ConfigError, ServingError
 
     try:
-        return ledger_address(ledger)
+        return ledger_address(given)
     except ConfigError:
         if no_record:
             return None

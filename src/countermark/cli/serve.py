@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from countermark.cli.place import bank_root, ledger_address
+from countermark.cli.place import bank_root, ledger_address, ledger_option
 
 if TYPE_CHECKING:
     from countermark.serving.keys import ApiKey
@@ -25,9 +25,7 @@ _keys = click.option(
 
 @click.command()
 @click.option("--releases", type=_PATH, help="Serving directory; releases/ of the bank otherwise.")
-@click.option(
-    "--ledger", envvar="COUNTERMARK_LEDGER", help="Address of the ledger; the bank's folder 'ledger' otherwise."
-)
+@ledger_option
 @click.option("--features", envvar="COUNTERMARK_FEATURES", help="Online feature store: sqlite:///PATH or redis://...")
 @_keys
 @click.option("--insecure", is_flag=True, help="Serve without keys, on a loopback address only.")
@@ -49,7 +47,7 @@ _keys = click.option(
 @click.option("--no-rollouts", is_flag=True, help="Leave leading rollouts to other servers of the same ledger.")
 def serve(
     releases: Path | None,
-    ledger: str | None,
+    address: str | None,
     features: str | None,
     keys: Path | None,
     insecure: bool,
@@ -74,7 +72,7 @@ def serve(
     settings = Settings(
         directory=str(directory),
         trust_root=trusted(trust_root, directory),
-        ledger=absolute(ledger_address(ledger)),
+        ledger=absolute(ledger_address(address)),
         store=features,
         keys=_key_file(keys, insecure, host),
         environment=environment,

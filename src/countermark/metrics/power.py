@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,21 +143,34 @@ def power_blocks(
         EvidenceError: If lengths differ or counts are impossible.
     """
     count, _, stated = grouped(n, np.zeros(np.shape(n)), pd)
+
+    def enough(block: tuple[int, ...]) -> bool:
+        rows, block_pd = block_of(count, stated, block)
+        if not 0.0 < block_pd < 1.0:
+            return False
+        return (jeffreys_power(rows, block_pd, multiple * block_pd, alpha=alpha).power or 0.0) >= floor
+
+    return blocks_of((int(i) for i in np.flatnonzero(count > 0)), enough)
+
+
+def blocks_of(places: Iterable[int], enough: Callable[[tuple[int, ...]], bool]) -> tuple[tuple[int, ...], ...]:
+    """Merge neighbours in order until each block is enough; what remains at the end joins the last block.
+
+    Args:
+        places: Places in order.
+        enough: Whether a block may end where it does.
+    """
     blocks: list[tuple[int, ...]] = []
-    pending: list[int] = []
-    for i in np.flatnonzero(count > 0):
-        pending.append(int(i))
-        rows, block_pd = block_of(count, stated, tuple(pending))
-        if (
-            0.0 < block_pd < 1.0
-            and (jeffreys_power(rows, block_pd, multiple * block_pd, alpha=alpha).power or 0.0) >= floor
-        ):
-            blocks.append(tuple(pending))
-            pending = []
+    pending: tuple[int, ...] = ()
+    for place in places:
+        pending = (*pending, place)
+        if enough(pending):
+            blocks.append(pending)
+            pending = ()
     if pending and blocks:
         blocks[-1] = (*blocks[-1], *pending)
     elif pending:
-        blocks.append(tuple(pending))
+        blocks.append(pending)
     return tuple(blocks)
 
 

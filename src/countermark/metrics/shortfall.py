@@ -12,7 +12,7 @@ from scipy.special import nctdtr, ndtri, stdtr, stdtrit
 
 from countermark.metrics.amounts import resampled_means, same_rows
 from countermark.metrics.arrays import Floats
-from countermark.metrics.power import Detectable
+from countermark.metrics.power import Detectable, blocks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,18 +147,13 @@ def power_pools(
         Pool positions per block, empty pools left out. What remains at the end joins the last block; a single
         block may lack power, which then shows in its own power.
     """
-    blocks: list[tuple[int, ...]] = []
-    pending: list[int] = []
-    for i in (k for k, gap in enumerate(gaps) if gap.size):
-        pending.append(i)
-        rows = np.concatenate([gaps[k] for k in pending])
-        shift = sum(shifts[k] * gaps[k].size for k in pending) / rows.size
+
+    def enough(block: tuple[int, ...]) -> bool:
+        rows = np.concatenate([gaps[k] for k in block])
+        if rows.size < least:
+            return False
         s = float(np.std(rows, ddof=1)) if rows.size > 1 else 0.0
-        if rows.size >= least and (shortfall_power(int(rows.size), s, shift, alpha=alpha) or 0.0) >= floor:
-            blocks.append(tuple(pending))
-            pending = []
-    if pending and blocks:
-        blocks[-1] = (*blocks[-1], *pending)
-    elif pending:
-        blocks.append(tuple(pending))
-    return tuple(blocks)
+        shift = sum(shifts[k] * gaps[k].size for k in block) / rows.size
+        return (shortfall_power(int(rows.size), s, shift, alpha=alpha) or 0.0) >= floor
+
+    return blocks_of((k for k, gap in enumerate(gaps) if gap.size), enough)

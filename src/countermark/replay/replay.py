@@ -126,7 +126,7 @@ class Replayer:
         entry = found[0]
         try:
             record = decode(entry.payload, DecisionRecord)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return _broken(identity, "ledger", ReplayError("the entry is no decision record", got=str(error)[:200]))
         place = self._places.of(entry)
         moved = tuple(Difference(*differs) for differs in place.differences)

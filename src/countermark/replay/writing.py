@@ -29,7 +29,7 @@ def read_file(data: bytes) -> DecisionFile:
     """
     try:
         return msgspec.json.decode(data, type=DecisionFile)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ReplayError("this is no decision file", got=str(error)[:200]) from None
 
 

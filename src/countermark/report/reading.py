@@ -92,5 +92,5 @@ def read_record(content: bytes, of: type[_Read], named: str) -> _Read:
     """
     try:
         return msgspec.json.decode(content, type=of)
-    except msgspec.DecodeError as broken:
+    except (msgspec.DecodeError, UnicodeDecodeError) as broken:
         raise ReportError(f"this is no {named}", got=str(broken)[:200]) from None

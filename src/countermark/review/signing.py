@@ -126,7 +126,7 @@ def read_review(folder: Path) -> tuple[Review, str]:
     data = _bytes(folder / REVIEW, "countermark review prepare")
     try:
         return msgspec.json.decode(data, type=Review), sha256_hex(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ReviewError("this is no review", got=str(error)[:200], file=folder / REVIEW) from None
 
 
@@ -139,7 +139,7 @@ def read_recorded(folder: Path) -> tuple[Minutes, bytes]:
     data = _bytes(folder / MINUTES, "countermark review record --minutes FILE")
     try:
         return msgspec.json.decode(data, type=Minutes), data
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ReviewError("these are no minutes", got=str(error)[:200], file=folder / MINUTES) from None
 
 

@@ -53,7 +53,7 @@ def read_keys(path: Path) -> Mapping[str, ApiKey]:
         raise ServingError(
             "there is no key file", got=error.strerror, hint="countermark serve-key add NAME --scope decide", file=path
         ) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ServingError("the key file is damaged", got=str(error)[:200], file=path) from None
     for key in found.keys:
         check_scopes(key.scopes)

@@ -44,7 +44,7 @@ def read_table(ledger: Ledger) -> RoutingTable:
         return NO_TABLE
     try:
         return msgspec.json.decode(entry.payload, type=RoutingTable)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ServingError(
             f"entry {entry.seq} of chain '{entry.chain}' is no routing table",
             got=str(error)[:200],
