@@ -82,6 +82,7 @@ MISTAKES: dict[str, tuple[str, str, str, int, str]] = {
     "unknown guard": (STANDARD, "  errors:", "  error:", 11, "errors"),
     "a rate above one": (STANDARD, "limit: 0.002", "limit: 2", 11, "limit"),
     "hours the wrong way round": (STANDARD, "max_hours: 336}\nsteps", "max_hours: 3}\nsteps", 7, "'max_hours' must not be below"),
+    "hours without an end": (STANDARD, "max_hours: 336}\nsteps", "max_hours: 1.0e+300}\nsteps", 7, "87600"),
     "twice the same key": (STANDARD, "alpha: 0.05", "alpha: 0.05\nalpha: 0.01", 7, "alpha"),
 }  # fmt: skip
 
