@@ -22,10 +22,11 @@ from countermark.metrics.shortfall import (
 from countermark.records.evidence import RegisterRow
 from countermark.records.lights import Light
 from countermark.validation import amount_level_exhibits as exhibits
-from countermark.validation.amount_level_exhibits import BackTest
-from countermark.validation.amounts import gap_format, segment_names, value_format, value_word
+from countermark.validation.amount_level_exhibits import BackTest, means_text
+from countermark.validation.amounts import gap_format, value_format, value_word
+from countermark.validation.bands import levels_of
 from countermark.validation.inputs import EvidenceInput, SectionEvidence, Statistic
-from countermark.validation.sentences import between, counted, level, listed, printed, rounded
+from countermark.validation.sentences import between, counted, interval_numbers, level, listed, printed, rounded
 
 SECTION = "E2"
 
@@ -37,7 +38,7 @@ def amount_level(inputs: EvidenceInput) -> SectionEvidence:
     pools = _family(_pools(inputs))
     blocks = _family(_blocks(inputs))
     segments = _family(_segments(inputs))
-    vintages = _family(_vintages(inputs))
+    vintages, outside = _family(_vintages(inputs)), " and ".join(s.role for s in inputs.outside)
     coverage = coverage_ratio(
         test.y, test.p, resamples=policy.bootstrap_resamples, confidence=policy.confidence, seed=policy.seed
     )
@@ -51,7 +52,7 @@ def amount_level(inputs: EvidenceInput) -> SectionEvidence:
         _line_row(inputs),
         *_error_rows(inputs),
         *(_test_row(inputs, s, s.name, gating=False) for s in segments),
-        *(_test_row(inputs, v, v.name, gating=False, sample=_outside(inputs)) for v in vintages),
+        *(_test_row(inputs, v, v.name, gating=False, sample=outside) for v in vintages),
     )
     return SectionEvidence(
         code=SECTION,
@@ -61,7 +62,7 @@ def amount_level(inputs: EvidenceInput) -> SectionEvidence:
         rows=rows,
         blocks=exhibits.blocks(inputs, exhibits.Level(whole, pools, blocks, segments, vintages), rows),
         extras={
-            "coverage": _interval_numbers(coverage),
+            "coverage": interval_numbers(coverage.ratio, coverage.interval),
             "mean_realised": rounded(whole.realised),
             "mean_estimated": rounded(whole.estimated),
             "p": rounded(whole.p),
@@ -154,17 +155,13 @@ def _blocks(inputs: EvidenceInput) -> Iterator[BackTest]:
 
 def _segments(inputs: EvidenceInput) -> Iterator[BackTest]:
     test = inputs.test
-    for column, values in test.segments.items():
-        text = segment_names(values)
-        for name in np.unique(text).tolist():
-            own = text == name
-            yield back_test(inputs, f"{column}={name}", test.y[own], test.p[own])
+    for column, name, own in levels_of(test.segments):
+        yield back_test(inputs, f"{column}={name}", test.y[own], test.p[own])
 
 
 def _vintages(inputs: EvidenceInput) -> Iterator[BackTest]:
     """By vintage, over every sample that was not fitted on."""
-    samples = [s for r in ("holdout", "out_of_time") if (s := inputs.samples.get(r)) is not None]
-    dated = [s for s in samples if s.vintage is not None]
+    dated = [s for s in inputs.outside if s.vintage is not None]
     if not dated:
         return
     vintage = np.concatenate([np.asarray(s.vintage).astype(str) for s in dated])
@@ -174,15 +171,10 @@ def _vintages(inputs: EvidenceInput) -> Iterator[BackTest]:
         yield back_test(inputs, f"vintage={name}", realised[own], estimated[own])
 
 
-def _outside(inputs: EvidenceInput) -> str:
-    return " and ".join(r for r in ("holdout", "out_of_time") if r in inputs.samples)
-
-
 def _test_row(
     inputs: EvidenceInput, found: BackTest, segment: str, *, gating: bool | None = None, sample: str | None = None
 ) -> RegisterRow:
-    style = value_format(inputs.spec)
-    means = f"realised {printed(found.realised, style)}, estimated {printed(found.estimated, style)}"
+    means = means_text(inputs.spec, found)
     few = ", smaller of t and bootstrap p" if found.n < inputs.spec.policy.minimum_group else ""
     adjusted = " (Holm)" if found.p_adjusted is not None else ""
     what = found.name if segment in ("all", found.name) else segment
@@ -198,8 +190,7 @@ def _test_row(
 
 
 def _pool_row(inputs: EvidenceInput, pool: BackTest) -> RegisterRow:
-    style = value_format(inputs.spec)
-    means = f"realised {printed(pool.realised, style)}, estimated {printed(pool.estimated, style)}"
+    means = means_text(inputs.spec, pool)
     return inputs.row(Statistic(
         level_test(inputs), SECTION, f"t-test p, pool {pool.name}: {means}", sample=inputs.test.role, n=pool.n,
         segment=f"pool {pool.name}", value=pool.p, effect=pool.test.mean_difference, h0="estimated >= realised",
@@ -309,8 +300,3 @@ def _so_what(inputs: EvidenceInput, whole: BackTest, coverage: Coverage, rows: t
         return "The portfolio is right on average, but not everywhere: the failing part rests on a wrong amount."
     gap = printed(abs(whole.test.mean_difference or 0.0), gap_format(inputs.spec))
     return f"Provisions and prices may use the estimate as it is; its mean is {gap} from what came."
-
-
-def _interval_numbers(coverage: Coverage) -> dict[str, float | None]:
-    low, high = (None, None) if coverage.interval is None else coverage.interval
-    return {"value": rounded(coverage.ratio), "low": rounded(low), "high": rounded(high)}

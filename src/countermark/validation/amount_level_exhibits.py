@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from countermark.config.spec import ModelSpec
 from countermark.metrics.amounts import MeanInterval, mean_interval
 from countermark.metrics.binning import NumericBins, quantile_cuts
 from countermark.metrics.shortfall import Shortfall
@@ -31,10 +33,14 @@ from countermark.validation.sentences import (
     level,
     listed,
     no_trend,
+    outside_development,
     printed,
+    raw_and_adjusted,
     rounded,
-    with_interval,
+    row_name,
+    row_value,
 )
+from countermark.validation.series import estimates
 
 BINS = 10
 _MOST_ROWS = 12
@@ -132,15 +138,6 @@ def _left_out(inputs: EvidenceInput) -> str:
     )
 
 
-def _levelled(inputs: EvidenceInput) -> str:
-    return level(inputs.spec.policy)
-
-
-def _both(test: BackTest) -> str:
-    """'0.012 (0.048)': raw and adjusted p."""
-    return f"{printed(test.p, 'pvalue')} ({printed(test.p_adjusted, 'pvalue')})"
-
-
 def _block_table(inputs: EvidenceInput, found: Level, rows: tuple[RegisterRow, ...]) -> Table:
     style, gap = value_format(inputs.spec), gap_format(inputs.spec)
     lights = {r.segment: r.light.value for r in rows if r.gating}
@@ -153,7 +150,9 @@ def _block_table(inputs: EvidenceInput, found: Level, rows: tuple[RegisterRow, .
             "realised": rounded(test.realised),
             "estimated": rounded(test.estimated),
             "gap": rounded(test.test.mean_difference),
-            "p": _both(test) if test.p_adjusted is not None else printed(test.p, "pvalue"),
+            "p": raw_and_adjusted(test.p, test.p_adjusted)
+            if test.p_adjusted is not None
+            else printed(test.p, "pvalue"),
             "power": rounded(test.power),
             "light": lights.get(segment),
         }
@@ -197,7 +196,8 @@ def _reliability(inputs: EvidenceInput, bins: tuple[_Bin, ...]) -> Figure | None
     claim = f"The mean realised {word} lies above the estimate in {low} of {counted(len(bins), 'bin')}"
     return Figure(
         id="E2-F1", chart="xy", size="half",
-        caption=f"{claim} beyond the interval ({described(test)}; tenths of development, {_levelled(inputs)} Student).",
+        caption=f"{claim} beyond the interval ({described(test)}; tenths of development, "
+        f"{level(inputs.spec.policy)} Student).",
         alt=(
             f"Mean realised {word} with interval against mean estimate by tenth of the development estimates, with the "
             f"diagonal: from realised {printed(first.realised.mean, style)} at estimate "
@@ -206,11 +206,9 @@ def _reliability(inputs: EvidenceInput, bins: tuple[_Bin, ...]) -> Figure | None
         ),
         x_label=f"Mean estimated {word}", y_label=f"Mean realised {word}", x_format=style, y_format=style,
         series=(
-            Series(
-                name="bins", role=test.role, mark="points", x=tuple(rounded(b.estimated) or 0.0 for b in bins),
-                y=tuple(rounded(b.realised.mean) for b in bins),
-                low=tuple(None if e is None else rounded(e[0]) for e in ends),
-                high=tuple(None if e is None else rounded(e[1]) for e in ends), n=tuple(b.n for b in bins),
+            estimates(
+                "bins", [rounded(b.estimated) or 0.0 for b in bins], [b.realised.mean for b in bins], ends,
+                role=test.role, n=[b.n for b in bins],
             ),
         ),
         lines=(ReferenceLine(axis="diagonal", label="calibrated"),),
@@ -243,6 +241,20 @@ def _bin_table(inputs: EvidenceInput, bins: tuple[_Bin, ...]) -> Table:
     )  # fmt: skip
 
 
+def means_text(spec: ModelSpec, found: BackTest) -> str:
+    """'realised 31.2 %, estimated 30.8 %': both means of a back-test as they are printed."""
+    style = value_format(spec)
+    return f"realised {printed(found.realised, style)}, estimated {printed(found.estimated, style)}"
+
+
+def _estimated(tests: Sequence[tuple[str, BackTest]]) -> Series:
+    """Mean estimates as a line that the realised means are read against."""
+    return Series(
+        name="estimated", role="reference", mark="line", x=tuple(name for name, _ in tests),
+        y=tuple(rounded(test.estimated) for _, test in tests),
+    )  # fmt: skip
+
+
 def _pool_figure(inputs: EvidenceInput, found: Level) -> Figure | None:
     test, style, word = inputs.test, value_format(inputs.spec), value_word(inputs.spec)
     used = [(k, p) for k, p in enumerate(found.pools) if p.n]
@@ -259,24 +271,18 @@ def _pool_figure(inputs: EvidenceInput, found: Level) -> Figure | None:
     first, last = used[0][1], used[-1][1]
     return Figure(
         id="E2-F2", chart="xy", size="half",
-        caption=f"{claim} beyond the interval ({described(test)}; bars are {_levelled(inputs)} Student).",
+        caption=f"{claim} beyond the interval ({described(test)}; bars are {level(inputs.spec.policy)} Student).",
         alt=(
-            f"Mean realised {word} with interval and mean estimate by pool. Pool {first.name}: realised "
-            f"{printed(first.realised, style)}, estimated {printed(first.estimated, style)}; pool {last.name}: "
-            f"realised {printed(last.realised, style)}, estimated {printed(last.estimated, style)}."
+            f"Mean realised {word} with interval and mean estimate by pool. Pool {first.name}: "
+            f"{means_text(inputs.spec, first)}; pool {last.name}: {means_text(inputs.spec, last)}."
         ),
         x_label="Pool", y_label=f"Mean {word}", x_format="text", y_format=style,
         series=(
-            Series(
-                name="realised", role=test.role, mark="points", x=names, y=tuple(rounded(m.mean) for m in means),
-                low=tuple(None if m.interval is None else rounded(m.interval[0]) for m in means),
-                high=tuple(None if m.interval is None else rounded(m.interval[1]) for m in means),
-                n=tuple(p.n for _, p in used),
+            estimates(
+                "realised", names, [m.mean for m in means], [m.interval for m in means], role=test.role,
+                n=[p.n for _, p in used],
             ),
-            Series(
-                name="estimated", role="reference", mark="line", x=names,
-                y=tuple(rounded(p.estimated) for _, p in used),
-            ),
+            _estimated([(name, p) for name, (_, p) in zip(names, used, strict=True)]),
         ),
     )  # fmt: skip
 
@@ -321,9 +327,8 @@ def _part_table(
     if worst is not None:
         claim = f"The estimate falls shortest in {worst.name}, by {printed(worst.test.mean_difference, gap)} on average"
         claim += "; the largest are printed" if len(shown) < len(parts) else ""
-    outside = " and ".join(inputs.samples[r].label for r in ("holdout", "out_of_time") if r in inputs.samples)
     n = sum(p.n for p in parts)
-    where = described(inputs.test) if kind == "segment" else f"{outside}, N = {printed(n, 'int')}"
+    where = described(inputs.test) if kind == "segment" else f"{outside_development(inputs)}, N = {printed(n, 'int')}"
     return Table(
         id=table_id,
         caption=f"{claim} ({where}; one-sided t-tests, Holm over the {kind}s; none of them gates).",
@@ -339,7 +344,7 @@ def _part_table(
                 "realised": rounded(p.realised),
                 "estimated": rounded(p.estimated),
                 "gap": rounded(p.test.mean_difference),
-                "p": _both(p),
+                "p": raw_and_adjusted(p.p, p.p_adjusted),
                 "light": lights.get(p.name),
             }
             for p in shown
@@ -353,16 +358,14 @@ def _vintage_figure(inputs: EvidenceInput, vintages: tuple[BackTest, ...]) -> Fi
     names = tuple(v.name.removeprefix("vintage=") for v in vintages)
     first, last = vintages[0], vintages[-1]
     n = sum(v.n for v in vintages)
-    outside = " and ".join(inputs.samples[r].label for r in ("holdout", "out_of_time") if r in inputs.samples)
     above = sum((v.test.mean_difference or 0.0) > 0.0 for v in vintages)
     return Figure(
         id="E2-F3", chart="xy", size="half",
         caption=f"The mean realised {word} lies above the mean estimate in {above} of "
-        f"{counted(len(vintages), 'vintage')} ({outside}, N = {printed(n, 'int')}).",
+        f"{counted(len(vintages), 'vintage')} ({outside_development(inputs)}, N = {printed(n, 'int')}).",
         alt=(
-            f"Mean realised and mean estimated {word} by vintage, {names[0]} to {names[-1]}. First: realised "
-            f"{printed(first.realised, style)}, estimated {printed(first.estimated, style)}; last: realised "
-            f"{printed(last.realised, style)}, estimated {printed(last.estimated, style)}."
+            f"Mean realised and mean estimated {word} by vintage, {names[0]} to {names[-1]}. First: "
+            f"{means_text(inputs.spec, first)}; last: {means_text(inputs.spec, last)}."
         ),
         x_label="Vintage", y_label=f"Mean {word}", x_format="text", y_format=style,
         series=(
@@ -370,10 +373,7 @@ def _vintage_figure(inputs: EvidenceInput, vintages: tuple[BackTest, ...]) -> Fi
                 name="realised", role=inputs.test.role, mark="points", x=names,
                 y=tuple(rounded(v.realised) for v in vintages), n=tuple(v.n for v in vintages),
             ),
-            Series(
-                name="estimated", role="reference", mark="line", x=names,
-                y=tuple(rounded(v.estimated) for v in vintages),
-            ),
+            _estimated(list(zip(names, vintages, strict=True))),
         ),
     )  # fmt: skip
 
@@ -391,18 +391,13 @@ def _error_table(inputs: EvidenceInput, rows: tuple[RegisterRow, ...]) -> Table:
         ),
         rows=tuple(
             {
-                "test": f"{r.test_id}: {r.label}{' (gates)' if r.gating else ''}",
-                "value": _value_of(r),
+                "test": row_name(r),
+                "value": row_value(r),
                 "light": r.light.value,
             }
             for r in shown
         ),
     )  # fmt: skip
-
-
-def _value_of(row: RegisterRow) -> str:
-    interval = None if row.ci_low is None or row.ci_high is None else (row.ci_low, row.ci_high)
-    return with_interval(row.statistic, interval, row.format)
 
 
 def _choices(inputs: EvidenceInput) -> Facts:

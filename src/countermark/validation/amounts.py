@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from countermark.config.spec import ModelSpec
@@ -93,8 +92,3 @@ def too_few_amounts(inputs: EvidenceInput, n: int, name: str, *, varied: int | N
         rows = counted(varied, "row differs", "rows differ")
         return f"in {name} {rows} from the most frequent realised value; the policy asks for {policy.minimum_events}"
     return None
-
-
-def segment_names(values: NDArray[Any]) -> NDArray[np.str_]:
-    """Levels of a segment column as text, missing ones named."""
-    return np.array(["(missing)" if v is None else str(v) for v in values], dtype=np.str_)

@@ -1,7 +1,8 @@
-"""Names of bins as a reader meets them, and bands of numeric inputs where the spec declares no usable segment."""
+"""Parts of a sample as a reader meets them: levels of a segment, bins, and bands where no segment is declared."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,14 @@ from countermark.validation.inputs import EvidenceInput
 
 _BANDS = 4
 _STRONGEST = 2
+
+
+def levels_of(columns: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+    """Name of every segment column, each of its levels as text (missing ones named), and the rows inside (n,)."""
+    for column, values in columns.items():
+        text: NDArray[np.str_] = np.array(["(missing)" if v is None else str(v) for v in values], dtype=np.str_)
+        for level in np.unique(text).tolist():
+            yield column, level, text == level
 
 
 def readable_bins(inputs: EvidenceInput, name: str, bins: NumericBins | LevelBins) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ from countermark.records.lights import Light
 from countermark.validation import calibration_exhibits as exhibits
 from countermark.validation.calibration_exhibits import BINS, GradeBlock, GradeLine, VintageLine
 from countermark.validation.inputs import EvidenceInput, SectionEvidence, Statistic
-from countermark.validation.sentences import between, counted, listed, printed, rounded
+from countermark.validation.sentences import between, counted, level, listed, printed, rounded
 
 SECTION = "E2"
 
@@ -189,9 +189,8 @@ def _blocks(inputs: EvidenceInput, grades: tuple[GradeLine, ...]) -> tuple[Grade
 def _vintages(inputs: EvidenceInput) -> tuple[VintageLine, ...]:
     """Observed and predicted rate by vintage, over every sample that was not fitted on."""
     found: dict[str, list[float]] = {}
-    for role in ("holdout", "out_of_time"):
-        sample = inputs.samples.get(role)
-        if sample is None or sample.vintage is None:
+    for sample in inputs.outside:
+        if sample.vintage is None:
             continue
         for name in np.unique(sample.vintage.astype(str)).tolist():
             inside = sample.vintage.astype(str) == name
@@ -355,7 +354,7 @@ def _years_row(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) -> Regi
     return inputs.row(Statistic(
         "cal.multi_year_normal", SECTION,
         f"Multi-period normal test over {counted(len(used), period)}, each counted alike; power unknown",
-        sample=" and ".join(r for r in ("holdout", "out_of_time") if r in inputs.samples),
+        sample=" and ".join(s.role for s in inputs.outside),
         n=sum(v.n for v in used), events=sum(v.events for v in used), value=got.z,
         judged=got.p_upper, limit="cal.multi_year_normal", h0="PD >= long-run rate", df=got.df, p_raw=got.p_upper,
         effect=None if not used else float(np.mean(rate - pd)), undefined=reason,
@@ -401,10 +400,9 @@ def _conclusion(inputs: EvidenceInput, scale: Portfolio, mean: Portfolio, rows: 
     row = rows[0]
     if mean.ratio.ratio is None:
         return f"Calibration was not evaluated: {mean.ratio.reason}."
-    level = f"{100 * inputs.spec.policy.confidence:g} %"
     ratio, ends = printed(mean.ratio.ratio, "ratio"), between(mean.ratio.interval, "ratio")
     p_value = printed(scale.test.p_value, "pvalue")
-    number = f"observed over expected is {ratio} ({level} interval {ends}, Jeffreys p {p_value})"
+    number = f"observed over expected is {ratio} ({level(inputs.spec.policy)} interval {ends}, Jeffreys p {p_value})"
     failing, watched = _where(rows, Light.FAIL), _of(rows, Light.WATCH)
     if failing:
         return f"Risk is under-estimated in {failing}: {number} on the {test.label} sample{_slope_said(rows)}."

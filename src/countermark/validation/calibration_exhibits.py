@@ -28,13 +28,18 @@ from countermark.validation.sentences import (
     columns,
     counted,
     described,
+    level,
     listed,
     no_trend,
+    outside_development,
     printed,
+    raw_and_adjusted,
     rounded,
+    row_name,
+    row_value,
     with_interval,
 )
-from countermark.validation.series import estimates
+from countermark.validation.series import estimates, numbers
 
 BINS = 10
 _GRID = 60
@@ -107,15 +112,6 @@ def blocks(
     return tuple(b for b in found if b is not None)
 
 
-def _both(raw: float | None, adjusted: float | None) -> str:
-    """'0.012 (0.048)': raw and adjusted p."""
-    return f"{printed(raw, 'pvalue')} ({printed(adjusted, 'pvalue')})"
-
-
-def _level(inputs: EvidenceInput) -> str:
-    return f"{100 * inputs.spec.policy.confidence:g} %"
-
-
 def _block_table(inputs: EvidenceInput, merged: tuple[GradeBlock, ...], rows: tuple[RegisterRow, ...]) -> Table:
     lights = {r.segment: r for r in rows if r.test_id == "cal.jeffreys" and r.gating}
     lines: list[dict[str, Scalar]] = []
@@ -129,7 +125,7 @@ def _block_table(inputs: EvidenceInput, merged: tuple[GradeBlock, ...], rows: tu
                 "pd": rounded(block.pd),
                 "rate": rounded(block.events / block.n),
                 "oe": with_interval(block.ratio.ratio, block.ratio.interval, "ratio"),
-                "p": _both(block.p_raw, block.p_adjusted),
+                "p": raw_and_adjusted(block.p_raw, block.p_adjusted),
                 "power": rounded(block.power),
                 "light": None if row is None else row.light.value,
             }
@@ -141,7 +137,7 @@ def _block_table(inputs: EvidenceInput, merged: tuple[GradeBlock, ...], rows: tu
         id="E2-T1",
         caption=(
             f"{counted(len(merged), 'block')} of grades carry the light; the least power at PD x {multiple:g} is "
-            f"{least} ({described(inputs.test)}; {_level(inputs)} Clopper-Pearson limits)."
+            f"{least} ({described(inputs.test)}; {level(inputs.spec.policy)} Clopper-Pearson limits)."
         ),
         columns=columns(
             ("grades", "Grades", "text"), ("n", "N", "int"), ("events", "D", "int"), ("pd", "PD", "share"),
@@ -165,7 +161,7 @@ def _reliability(inputs: EvidenceInput) -> Figure | None:
         test.p, at, resamples=min(_BAND_RESAMPLES, policy.bootstrap_resamples), confidence=policy.confidence,
         seed=policy.seed,
     )  # fmt: skip
-    x = _numbers(at)
+    x = numbers(at)
     fitted = curve.fitted[where]
     outside = int(np.count_nonzero((fitted < band.low) | (fitted > band.high)))
     bins = _bin_points(inputs)
@@ -176,12 +172,12 @@ def _reliability(inputs: EvidenceInput) -> Figure | None:
     )
     return Figure(
         id="E2-F1", chart="xy",
-        caption=f"{claim} ({described(test)}; bins of the development sample with {_level(inputs)} Wilson bars).",
+        caption=f"{claim} ({described(test)}; bins of the development sample with {level(policy)} Wilson bars).",
         alt=(
             f"Observed rate against predicted probability on the {test.label} sample, with the diagonal. Isotonic "
             f"curve from {printed(float(fitted[0]), 'share')} at p {printed(float(at[0]), 'share')} to "
             f"{printed(float(fitted[-1]), 'share')} at p {printed(float(at[-1]), 'share')}; "
-            f"{outside} of {at.size} points outside the {_level(inputs)} consistency band."
+            f"{outside} of {at.size} points outside the {level(inputs.spec.policy)} consistency band."
         ),
         x_label="Predicted probability", y_label="Observed rate", x_format="share", y_format="share",
         series=(
@@ -189,31 +185,29 @@ def _reliability(inputs: EvidenceInput) -> Figure | None:
                 name="consistency band", role="reference", mark="area", x=x, y=x,
                 low=tuple(rounded(float(v)) for v in band.low), high=tuple(rounded(float(v)) for v in band.high),
             ),
-            Series(name="isotonic curve", role=test.role, x=x, y=_numbers(fitted)),
+            Series(name="isotonic curve", role=test.role, x=x, y=numbers(fitted)),
             bins,
         ),
         lines=(ReferenceLine(axis="diagonal", label="calibrated"),),
     )  # fmt: skip
 
 
-def _numbers(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, ...]:
-    return tuple(rounded(float(v)) or 0.0 for v in values)
-
-
 def _bin_points(inputs: EvidenceInput) -> Series:
-    test, level = inputs.test, inputs.spec.policy.confidence
+    test, confidence = inputs.test, inputs.spec.policy.confidence
     got = calibration_error(test.y, test.p, quantile_edges(inputs.samples["development"].p, BINS))
     used = [i for i in range(got.n.size) if got.n[i] > 0]
     events = [round(float(got.observed[i]) * int(got.n[i])) for i in used]
-    ends = [wilson_interval(int(got.n[i]), d, confidence=level).interval for i, d in zip(used, events, strict=True)]
+    ends = [
+        wilson_interval(int(got.n[i]), d, confidence=confidence).interval for i, d in zip(used, events, strict=True)
+    ]
     return estimates(
-        "bins", _numbers(got.predicted[used]), _numbers(got.observed[used]), ends, role=test.role,
+        "bins", numbers(got.predicted[used]), numbers(got.observed[used]), ends, role=test.role,
         n=[int(got.n[i]) for i in used],
     )  # fmt: skip
 
 
 def _bin_table(inputs: EvidenceInput) -> Table:
-    test, level = inputs.test, inputs.spec.policy.confidence
+    test, confidence = inputs.test, inputs.spec.policy.confidence
     got = calibration_error(test.y, test.p, quantile_edges(inputs.samples["development"].p, BINS))
     rows: list[dict[str, Scalar]] = []
     for i in range(got.n.size):
@@ -227,7 +221,7 @@ def _bin_table(inputs: EvidenceInput) -> Table:
                 "events": d,
                 "predicted": rounded(float(got.predicted[i])),
                 "observed": rounded(float(got.observed[i])),
-                "interval": between(wilson_interval(n, d, confidence=level).interval, "share"),
+                "interval": between(wilson_interval(n, d, confidence=confidence).interval, "share"),
             }
         )
     value = "undefined" if got.value is None else printed(got.value, "points")
@@ -247,15 +241,15 @@ def _grade_figure(inputs: EvidenceInput, grades: tuple[GradeLine, ...]) -> Figur
     used = [g for g in grades if g.n]
     if not used:
         return None
-    level = inputs.spec.policy.confidence
-    rates = [wilson_interval(g.n, g.events, confidence=level) for g in used]
+    confidence = inputs.spec.policy.confidence
+    rates = [wilson_interval(g.n, g.events, confidence=confidence) for g in used]
     low = [g.name for g, r in zip(used, rates, strict=True) if r.interval is not None and g.pd < r.interval[0]]
     names = tuple(g.name for g in used)
     claim = f"Observed rates lie above the PD in {listed(low)}" if low else "No grade's observed rate lies above its PD"
     first, last = used[0], used[-1]
     return Figure(
         id="E2-F2", chart="xy",
-        caption=f"{claim} beyond the interval ({described(inputs.test)}; bars are {_level(inputs)} Wilson).",
+        caption=f"{claim} beyond the interval ({described(inputs.test)}; bars are {level(inputs.spec.policy)} Wilson).",
         alt=(
             f"Observed event rate with interval and PD by grade. Grade {first.name}: observed "
             f"{printed(first.events / first.n, 'share')}, PD {printed(first.pd, 'share')}; grade {last.name}: observed "
@@ -277,10 +271,10 @@ def _observed(inputs: EvidenceInput, x: Sequence[str], rates: Sequence[RateInter
 
 def _grade_table(inputs: EvidenceInput, grades: tuple[GradeLine, ...], merged: tuple[GradeBlock, ...]) -> Table:
     home = {i: b.name for b in merged for i in b.grades}
-    level = inputs.spec.policy.confidence
+    confidence = inputs.spec.policy.confidence
     rows: list[dict[str, Scalar]] = []
     for i, g in enumerate(grades):
-        rate = wilson_interval(g.n, g.events, confidence=level)
+        rate = wilson_interval(g.n, g.events, confidence=confidence)
         rows.append(
             {
                 "grade": g.name,
@@ -331,8 +325,8 @@ def _vintage_figure(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) ->
     return Figure(
         id="E2-F3", chart="xy",
         caption=(
-            f"{claim} beyond the interval ({_outside_development(inputs)}, N = {printed(n, 'int')}, "
-            f"D = {printed(d, 'int')}; bars are {_level(inputs)} Wilson)."
+            f"{claim} beyond the interval ({outside_development(inputs)}, N = {printed(n, 'int')}, "
+            f"D = {printed(d, 'int')}; bars are {level(inputs.spec.policy)} Wilson)."
         ),
         alt=(
             f"Observed and predicted event rate by vintage, {names[0]} to {names[-1]}. First: observed "
@@ -345,11 +339,6 @@ def _vintage_figure(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) ->
             Series(name="predicted", role="reference", mark="line", x=names, y=tuple(rounded(p) for p in predicted)),
         ),
     )  # fmt: skip
-
-
-def _outside_development(inputs: EvidenceInput) -> str:
-    """The samples that vintages are taken from, in words."""
-    return " and ".join(inputs.samples[r].label for r in ("holdout", "out_of_time") if r in inputs.samples)
 
 
 def _vintage_table(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) -> Table:
@@ -372,7 +361,7 @@ def _vintage_table(inputs: EvidenceInput, vintages: tuple[VintageLine, ...]) -> 
         id="E2-T4",
         caption=(
             f"Over {counted(len(vintages), 'vintage')} observed over expected is {ratio}{latest} "
-            f"({_outside_development(inputs)}, N = {printed(n, 'int')}, D = {printed(d, 'int')})."
+            f"({outside_development(inputs)}, N = {printed(n, 'int')}, D = {printed(d, 'int')})."
         ),
         columns=columns(
             ("vintage", "Vintage", "text"), ("n", "N", "int"), ("events", "D", "int"),
@@ -411,8 +400,8 @@ def _decomposition(inputs: EvidenceInput) -> Figure | None:
 def _test_table(inputs: EvidenceInput, rows: tuple[RegisterRow, ...]) -> Table:
     lines: tuple[dict[str, Scalar], ...] = tuple(
         {
-            "test": f"{r.test_id}: {r.label}{' (gates)' if r.gating else ''}",
-            "value": _value_of(r),
+            "test": row_name(r),
+            "value": row_value(r),
             "p": r.p_raw,
             "power": r.power,
             "light": r.light.value,
@@ -432,11 +421,6 @@ def _test_table(inputs: EvidenceInput, rows: tuple[RegisterRow, ...]) -> Table:
         ),
         rows=lines,
     )  # fmt: skip
-
-
-def _value_of(row: RegisterRow) -> str:
-    interval = None if row.ci_low is None or row.ci_high is None else (row.ci_low, row.ci_high)
-    return with_interval(row.statistic, interval, row.format)
 
 
 def _facts(inputs: EvidenceInput) -> Facts:

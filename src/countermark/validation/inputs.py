@@ -19,6 +19,7 @@ from countermark.scoring.frozen import FrozenScorer
 
 EVIDENCE_DIGITS = 9
 """Significant digits of every number that enters evidence: last bits differ between processors."""
+_OUTSIDE: tuple[SampleRole, ...] = ("holdout", "out_of_time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +274,11 @@ class EvidenceInput(Register):
             if role in self.samples:
                 return self.samples[role]
         raise EvidenceError("there is no test sample", expected="'out_of_time' or 'holdout'")
+
+    @property
+    def outside(self) -> tuple[Sample, ...]:
+        """The samples that nothing was fitted on: hold-out and out-of-time, where there are such."""
+        return tuple(self.samples[role] for role in _OUTSIDE if role in self.samples)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from countermark.config.policy import Policy
 from countermark.records.evidence import Column, Format, RegisterRow
 from countermark.records.formats import format_estimate, format_interval, format_value
 from countermark.records.lights import Light, worst
-from countermark.validation.inputs import Sample, evidence_number
+from countermark.validation.inputs import EvidenceInput, Sample, evidence_number
 
 SAME_PERIOD = "the test sample is a random part of the development period, so change over time was not tested"
 """Said first by every section that a hold-out sample cannot answer for."""
@@ -38,6 +38,33 @@ def with_interval(value: float | None, interval: tuple[float, float] | None, sty
     """A number with its interval as it is printed: '0.689 (0.686 to 0.693)'."""
     low, high = (None, None) if interval is None else interval
     return format_estimate(rounded(value), rounded(low), rounded(high), style)
+
+
+def interval_numbers(value: float | None, interval: tuple[float, float] | None) -> dict[str, float | None]:
+    """A number with its interval as an extra holds it."""
+    low, high = (None, None) if interval is None else interval
+    return {"value": rounded(value), "low": rounded(low), "high": rounded(high)}
+
+
+def raw_and_adjusted(raw: float | None, adjusted: float | None) -> str:
+    """'0.012 (0.048)': raw and adjusted p."""
+    return f"{printed(raw, 'pvalue')} ({printed(adjusted, 'pvalue')})"
+
+
+def row_name(row: RegisterRow) -> str:
+    """'cal.line: Slope of realised on estimated amounts', and whether it gates."""
+    return f"{row.test_id}: {row.label}{' (gates)' if row.gating else ''}"
+
+
+def row_value(row: RegisterRow) -> str:
+    """The number of a row with its interval as it is printed."""
+    interval = None if row.ci_low is None or row.ci_high is None else (row.ci_low, row.ci_high)
+    return with_interval(row.statistic, interval, row.format)
+
+
+def outside_development(inputs: EvidenceInput) -> str:
+    """The samples that nothing was fitted on, in words: 'hold-out and out-of-time'."""
+    return " and ".join(sample.label for sample in inputs.outside)
 
 
 def described(sample: Sample) -> str:

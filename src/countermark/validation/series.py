@@ -1,12 +1,30 @@
-"""Series of a figure from estimates with their intervals, rounded as evidence keeps them."""
+"""Series of a figure from curves and from estimates with their intervals, rounded as evidence keeps them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from countermark.metrics.discrimination import Curve, thin_curve
 from countermark.records.evidence import SampleRole, Series
 from countermark.validation.sentences import rounded
+
+_POINTS = 80
+"""Points of a curve that are drawn: more cannot be told apart in print."""
+
+
+def numbers(values: NDArray[np.float64]) -> tuple[float, ...]:
+    """Places and heights of a series; what is not finite is drawn at 0."""
+    return tuple(rounded(float(value)) or 0.0 for value in values)
+
+
+def curve_line(name: str, role: SampleRole, curve: Curve) -> Series:
+    """A curve as a line, thinned to what can be told apart."""
+    thin = thin_curve(curve, _POINTS)
+    return Series(name=name, role=role, x=numbers(thin.x), y=numbers(thin.y))
 
 
 def estimates(
