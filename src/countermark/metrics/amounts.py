@@ -13,9 +13,9 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from countermark.errors import EvidenceError
 from countermark.metrics.arrays import Floats
 from countermark.metrics.challenger import PairedMean
+from countermark.metrics.resampling import resampled_means
 
 Interval = tuple[float, float]
-_RESAMPLES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,18 +172,6 @@ def coverage_ratio(
     tail = (1.0 - confidence) / 2
     low, high = np.quantile(means[:, 0] / means[:, 1], [tail, 1.0 - tail])
     return Coverage(total / expected, (float(low), float(high)), total, expected)
-
-
-def resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
-    """Means of columns over resampled rows, float64 (resamples, columns)."""
-    n = values.shape[0]
-    rng = np.random.default_rng(seed)
-    means = np.empty((resamples, values.shape[1]))
-    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
-        size = min(_RESAMPLES_AT_ONCE, resamples - start)
-        weights = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(size)])
-        means[start : start + size] = weights @ values / n
-    return means
 
 
 def amount_errors(realised: NDArray[Any], estimated: NDArray[Any]) -> Errors:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import nctdtr, ndtri, stdtr, stdtrit
 
-from countermark.metrics.amounts import resampled_means, same_rows
+from countermark.metrics.amounts import same_rows
 from countermark.metrics.arrays import Floats
 from countermark.metrics.power import Detectable, blocks_of
+from countermark.metrics.resampling import resampled_means
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from countermark.metrics.resampling import resampled_means
 from countermark.records.evidence import Block, Figure, Format, Paragraph, RegisterRow, Scalar, Table
 from countermark.records.formats import format_column
 from countermark.records.lights import Light
@@ -30,7 +31,6 @@ from countermark.validation.series import estimates
 SECTION = "G1"
 _MOST_ROWS = 10_000
 _REPEATS = 5
-_RESAMPLES_AT_ONCE = 100
 _CLUSTER_AT = 0.7
 _MOST_BARS = 15
 _TOP = 10
@@ -178,13 +178,7 @@ def _ranked(inputs: EvidenceInput, phi: Floats, rows: NDArray[np.int64]) -> list
 
 def bootstrap_means(values: Floats, resamples: int, confidence: float, seed: int) -> Floats:
     """Percentile bootstrap interval of column means, float64 (2, columns). Rows are drawn with replacement."""
-    n = values.shape[0]
-    rng = np.random.default_rng(seed)
-    means = np.empty((resamples, values.shape[1]))
-    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
-        size = min(_RESAMPLES_AT_ONCE, resamples - start)
-        weights = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(size)])
-        means[start : start + size] = weights @ values / n
+    means = resampled_means(values, resamples, seed)
     tail = (1.0 - confidence) / 2
     return np.quantile(means, [tail, 1.0 - tail], axis=0)
 
