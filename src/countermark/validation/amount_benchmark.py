@@ -4,23 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from countermark.metrics.amounts import amount_errors, error_difference, error_saved, loss_capture
 from countermark.metrics.challenger import PairedMean
-from countermark.metrics.discrimination import Curve, thin_curve
+from countermark.metrics.discrimination import Curve
 from countermark.metrics.somers import GaucDifference, generalised_auc_difference
-from countermark.records.evidence import Block, Figure, ReferenceLine, RegisterRow, Scalar, Series, Table
-from countermark.records.lights import Light
+from countermark.records.evidence import Block, Figure, ReferenceLine, RegisterRow, Scalar, Table
 from countermark.validation.amounts import gap_format, rank_codes, too_few_amounts
+from countermark.validation.comparison import (
+    SECTION,
+    Gain,
+    GainWords,
+    both_curves,
+    challenger_kind,
+    comparison_conclusion,
+    gain_forest,
+    gain_numbers,
+    no_challenger,
+    not_compared,
+    share_at,
+)
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
 from countermark.validation.sentences import between, columns, described, level, printed, rounded
 
-SECTION = "E5"
-_POINTS = 80
+_WORDS = GainWords(
+    claim="Squared error saved against the challenger",
+    method="paired",
+    measured="Share of the challenger's squared error that the champion saves,",
+    axis="Squared error saved",
+    series="saved",
+    style="share",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +70,13 @@ class Comparison:
 
 def amount_benchmark(inputs: EvidenceInput) -> SectionEvidence:
     """E5: champion against challenger by paired squared and absolute errors and by generalised AUC."""
-    missing = _no_challenger(inputs)
+    missing = no_challenger(inputs, inputs.test.challenger_p)
     if missing is not None:
-        return _not_compared(inputs, missing)
+        tests = {
+            "bench.error_diff": "Squared error, champion above challenger",
+            "bench.error_gain": "Squared error saved",
+        }
+        return not_compared(inputs, missing, tests)
     found = {r: _compare(inputs, s) for r, s in inputs.samples.items() if s.challenger_p is not None}
     main = found[inputs.test.role]
     rows = (*_gain_rows(inputs, main), *_further_rows(inputs, main), *_sample_rows(inputs, found))
@@ -66,36 +87,10 @@ def amount_benchmark(inputs: EvidenceInput) -> SectionEvidence:
         so_what=_so_what(inputs, main),
         rows=rows,
         blocks=tuple(_blocks(inputs, found)),
-        extras={"gain": _numbers(main), "challenger": _challenger_kind(inputs)},
-    )
-
-
-def _no_challenger(inputs: EvidenceInput) -> str | None:
-    if inputs.spec.challenger is None:
-        return "the spec declares no challenger"
-    if inputs.test.challenger_p is None:
-        return "the challenger has no scores on the test sample"
-    return None
-
-
-def _not_compared(inputs: EvidenceInput, reason: str) -> SectionEvidence:
-    test = inputs.test
-    rows = tuple(
-        inputs.row(
-            Statistic(test_id, SECTION, label, sample=test.role, n=test.n, value=None, limit=test_id, undefined=reason)
-        )
-        for test_id, label in (
-            ("bench.error_diff", "Squared error, champion above challenger"),
-            ("bench.error_gain", "Squared error saved"),
-        )
-    )
-    return SectionEvidence(
-        code=SECTION,
-        conclusion=f"The model was not compared with a simpler one: {reason}.",
-        would_change="A challenger in the spec ('challenger'), scored on the same rows.",
-        so_what="Nothing shows that the complexity of this model is worth having.",
-        rows=rows,
-        extras={"gain": {"value": None, "low": None, "high": None, "p_worse": None, "p_two_sided": None}},
+        extras={
+            "gain": gain_numbers(_gain(main), main.p_worse, main.squared.p_two_sided),
+            "challenger": challenger_kind(inputs),
+        },
     )
 
 
@@ -153,7 +148,7 @@ def _further_rows(inputs: EvidenceInput, main: Comparison) -> Iterator[RegisterR
     ))  # fmt: skip
 
 
-def _sample_rows(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Iterator[RegisterRow]:
+def _sample_rows(inputs: EvidenceInput, found: dict[str, Comparison]) -> Iterator[RegisterRow]:
     for role, item in found.items():
         if role == inputs.test.role:
             continue
@@ -166,32 +161,19 @@ def _sample_rows(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Iterato
         ))  # fmt: skip
 
 
-def _challenger_kind(inputs: EvidenceInput) -> str:
-    challenger = inputs.spec.challenger
-    return "none" if challenger is None else challenger.learner.kind
-
-
 def _rmse(sample: Sample, estimated: NDArray[np.float64] | None) -> float | None:
     return None if estimated is None else amount_errors(sample.y, estimated).rmse
 
 
 def _conclusion(inputs: EvidenceInput, main: Comparison, rows: tuple[RegisterRow, ...]) -> str:
-    kind, style = _challenger_kind(inputs), gap_format(inputs.spec)
-    worse, gain = rows[0], rows[1]
-    if worse.light is Light.NOT_EVALUATED:
-        return f"Champion and challenger ({kind}) could not be compared: {worse.n_reason}."
+    style = gap_format(inputs.spec)
     ours, theirs = (_rmse(main.sample, v) for v in (main.sample.p, main.sample.challenger_p))
     number = (
         f"root mean squared error {printed(ours, style)} against {printed(theirs, style)}, "
         f"{printed(main.saved.difference, 'share')} of the squared error saved ({level(inputs.spec.policy)} interval "
         f"{between(main.saved.interval, 'share')})"
     )
-    where = f"on the {main.sample.label} sample"
-    if worse.light is Light.FAIL:
-        return f"The champion is worse than the challenger ({kind}): {number} {where}."
-    if gain.light is not Light.PASS:
-        return f"No gain over the challenger ({kind}) is shown: {number} {where}."
-    return f"The champion errs less than the challenger ({kind}): {number} {where}."
+    return comparison_conclusion(inputs, number, "errs less than", rows)
 
 
 def _so_what(inputs: EvidenceInput, main: Comparison) -> str:
@@ -202,17 +184,17 @@ def _so_what(inputs: EvidenceInput, main: Comparison) -> str:
     return f"On average the champion's estimate is {size} {side} what came; the two orders {told}."
 
 
-def _blocks(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Iterator[Block]:
+def _gain(item: Comparison) -> Gain:
+    return Gain(item.sample, item.saved.difference, item.saved.interval)
+
+
+def _blocks(inputs: EvidenceInput, found: dict[str, Comparison]) -> Iterator[Block]:
     yield _table(inputs, found)
-    figure = _forest(inputs, found)
-    if figure is not None:
-        yield figure
-    curves = _curves(inputs)
-    if curves is not None:
-        yield curves
+    figure = gain_forest(inputs, {role: _gain(item) for role, item in found.items()}, _WORDS)
+    yield from (block for block in (figure, _curves(inputs)) if block is not None)
 
 
-def _table(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Table:
+def _table(inputs: EvidenceInput, found: dict[str, Comparison]) -> Table:
     style = gap_format(inputs.spec)
     rows: tuple[dict[str, Scalar], ...] = tuple(
         {
@@ -244,69 +226,24 @@ def _table(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Table:
     )  # fmt: skip
 
 
-def _forest(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Figure | None:
-    known = [c for c in found.values() if c.saved.interval is not None]
-    main = found[inputs.test.role]
-    if not known:
-        return None
-    ends = [c.saved.interval for c in known]
-    return Figure(
-        id="E5-F1", chart="forest", size="half",
-        caption=f"Squared error saved against the challenger: {printed(main.saved.difference, 'share')}, "
-        f"{between(main.saved.interval, 'share')} ({described(main.sample)}; paired).",
-        alt=(
-            "Share of the challenger's squared error that the champion saves, with interval, by sample: "
-            + "; ".join(
-                f"{c.sample.label} {printed(c.saved.difference, 'share')} ({between(c.saved.interval, 'share')})"
-                for c in known
-            )
-            + "."
-        ),
-        x_label="Squared error saved", x_format="share", y_format="share",
-        series=(
-            Series(
-                name="saved", role=inputs.test.role, mark="points", x=tuple(c.sample.label for c in known),
-                y=tuple(rounded(c.saved.difference) for c in known),
-                low=tuple(None if e is None else rounded(e[0]) for e in ends),
-                high=tuple(None if e is None else rounded(e[1]) for e in ends), n=tuple(c.sample.n for c in known),
-            ),
-        ),
-        lines=(ReferenceLine(axis="x", value=0.0, label="no gain"),),
-    )  # fmt: skip
-
-
 def _curves(inputs: EvidenceInput) -> Figure | None:
     test = inputs.test
     if test.challenger_p is None:
         return None
-    both = (("champion", loss_capture(test.y, test.p)), ("challenger", loss_capture(test.y, test.challenger_p)))
-    if any(curve.ratio is None for _, curve in both):
+    found = [loss_capture(test.y, estimated) for estimated in (test.p, test.challenger_p)]
+    if any(one.ratio is None for one in found):
         return None
-    at = {name: printed(float(np.interp(0.2, c.x, c.y)), "share") for name, c in both}
-    series = []
-    for name, curve in both:
-        thin = thin_curve(Curve(curve.x, curve.y, curve.x), _POINTS)
-        x, y = (tuple(rounded(float(v)) or 0.0 for v in values) for values in (thin.x, thin.y))
-        series.append(Series(name=name, role=test.role if name == "champion" else "reference", x=x, y=y))
+    champion, challenger = (Curve(one.x, one.y, one.x) for one in found)
+    ours, theirs = share_at(champion, 0.2), share_at(challenger, 0.2)
     return Figure(
         id="E5-F2", chart="xy", size="half",
-        caption=f"The fifth with the highest estimates holds {at['champion']} of the realised amount by the champion, "
-        f"{at['challenger']} by the challenger ({described(test)}).",
+        caption=f"The fifth with the highest estimates holds {ours} of the realised amount by the champion, "
+        f"{theirs} by the challenger ({described(test)}).",
         alt=(
             f"Loss capture curves of champion and challenger on the {test.label} sample. At 20 % of rows the champion "
-            f"holds {at['champion']} of the realised amount and the challenger {at['challenger']}."
+            f"holds {ours} of the realised amount and the challenger {theirs}."
         ),
         x_label="Share of rows, highest estimates first", y_label="Share of realised amount", x_format="share",
-        y_format="share", series=tuple(series), lines=(ReferenceLine(axis="diagonal", label="no skill"),),
+        y_format="share", series=both_curves(test.role, champion, challenger),
+        lines=(ReferenceLine(axis="diagonal", label="no skill"),),
     )  # fmt: skip
-
-
-def _numbers(main: Comparison) -> dict[str, float | None]:
-    low, high = (None, None) if main.saved.interval is None else main.saved.interval
-    return {
-        "value": rounded(main.saved.difference),
-        "low": rounded(low),
-        "high": rounded(high),
-        "p_worse": rounded(main.p_worse),
-        "p_two_sided": rounded(main.squared.p_two_sided),
-    }

@@ -7,28 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from countermark.config.spec import Feature
 from countermark.metrics.amounts import MeanInterval, mean_interval
 from countermark.metrics.binning import LevelBins, NumericBins
 from countermark.metrics.discrimination import Auc
-from countermark.metrics.somers import Gauc, generalised_auc
+from countermark.metrics.somers import generalised_auc
 
 _METHOD = "Somers' D, normal"
 
 
-def amount_rank(x: NDArray[Any], amounts: NDArray[Any], confidence: float) -> Auc:
-    """Generalised AUC of an input against the realised amounts, known values only; above 0.5 both rise together."""
-    known = ~np.isnan(x)
-    return _as_auc(generalised_auc(amounts[known], x[known], confidence=confidence))
-
-
-def amount_contrary(x: NDArray[Any], amounts: NDArray[Any], feature: Feature) -> float | None:
-    """One-sided p of a sign against the expected one; None without a direction."""
-    if feature.expected == "none":
-        return None
-    known = ~np.isnan(x)
-    against = -x[known] if feature.expected == "increasing" else x[known]
-    return generalised_auc(amounts[known], against).p_chance
+def amount_area(amounts: NDArray[Any], score: NDArray[Any], *, confidence: float = 0.95) -> Auc:
+    """Generalised AUC of a score against realised amounts as a card holds it; above 0.5 both rise together."""
+    found = generalised_auc(amounts, score, confidence=confidence)
+    variance = None if found.se is None else found.se**2
+    method = None if found.interval is None else _METHOD
+    return Auc(
+        found.value, variance, found.interval, None, found.interval, method, found.p_chance, 0, found.n, found.reason
+    )
 
 
 def amount_alone(
@@ -54,7 +48,7 @@ def amount_alone(
     n, total = np.bincount(index, minlength=size), np.bincount(index, weights=amounts, minlength=size)
     base = float(np.mean(amounts)) if amounts.size else 0.0
     mean = (total + base) / (n + 1.0)
-    return _as_auc(generalised_auc(test[1], mean[bins.index(test[0])], confidence=confidence))
+    return amount_area(test[1], mean[bins.index(test[0])], confidence=confidence)
 
 
 def explained_share(bins: NumericBins | LevelBins, x: NDArray[Any], amounts: NDArray[Any]) -> float | None:
@@ -75,12 +69,3 @@ def bin_means(
     """Mean amount of every bin, in the order of the bins."""
     index = bins.index(x)
     return tuple(mean_interval(amounts[index == k], confidence=confidence) for k in range(bins.counts(x).size))
-
-
-def _as_auc(found: Gauc) -> Auc:
-    """A generalised AUC as a card holds it."""
-    variance = None if found.se is None else found.se**2
-    method = None if found.interval is None else _METHOD
-    return Auc(
-        found.value, variance, found.interval, None, found.interval, method, found.p_chance, 0, found.n, found.reason
-    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from countermark.validation.inputs import EvidenceInput, SectionEvidence, Statistic
+from countermark.validation.groups import untested
+from countermark.validation.inputs import EvidenceInput, SectionEvidence
 
 _REASON = "the model estimates an amount: nobody gets a favourable outcome by it, and there is no event to err about"
 
@@ -21,22 +22,6 @@ def without_decision(
     """
 
     def compute(inputs: EvidenceInput) -> SectionEvidence:
-        sample = inputs.test
-        rows = tuple(
-            inputs.row(
-                Statistic(
-                    test_id,
-                    section,
-                    label,
-                    sample=sample.role,
-                    n=sample.n,
-                    value=None,
-                    limit=test_id,
-                    undefined=_REASON,
-                )
-            )
-            for test_id, label in tests.items()
-        )
         return SectionEvidence(
             code=section,
             conclusion=f"{question} was not evaluated: {_REASON}.",
@@ -45,7 +30,7 @@ def without_decision(
                 "Where the estimate enters a price, a limit or a collection measure, its effect on groups has to be "
                 "shown with that decision."
             ),
-            rows=rows,
+            rows=untested(inputs, section, tests, _REASON),
             extras={"evaluated": False},
         )
 

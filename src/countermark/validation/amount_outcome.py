@@ -8,42 +8,24 @@ import numpy as np
 
 from countermark.metrics.amounts import MeanInterval, mean_interval
 from countermark.metrics.intervals import clopper_pearson_interval
-from countermark.records.evidence import Block, Figure, Paragraph, RegisterRow, SampleRole, Scalar, Series, Table
+from countermark.records.evidence import Figure, RegisterRow, SampleRole, Scalar, Series, Table
 from countermark.validation.amounts import value_format, value_word
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
-from countermark.validation.outcome import maturity, maturity_meaning
+from countermark.validation.outcome import by_cohort, cohorts_of, dated_groups, first_and_last, matured_outcome
 from countermark.validation.sentences import between, columns, counted, described, level, printed, rounded, some
+from countermark.validation.series import estimates
 
 SECTION = "C3"
 
 
 def amount_outcome(inputs: EvidenceInput) -> SectionEvidence:
     """C3: whether amounts are final, how large they are, and how many lie below 0 or above the exposure."""
-    final, said, matured = maturity(inputs)
-    cohorts = _cohorts(inputs)
     test = inputs.test
     mean = printed(_mean(inputs, test).mean, value_format(inputs.spec))
-    blocks: list[Block] = [_windows(inputs), _shape(inputs)]
-    if cohorts is None:
-        blocks.append(Paragraph(text="The data has no dates, so amounts cannot be shown by cohort."))
-    elif sum(len(one.x) for one in cohorts.series) == 1:
-        only = cohorts.series[0].x[0]
-        blocks.append(Paragraph(text=f"All rows are of one cohort, {only}: there is no trend to show."))
-    else:
-        blocks.append(cohorts)
-    return SectionEvidence(
-        code=SECTION,
-        conclusion=f"{said} The mean realised {value_word(inputs.spec)} is {mean} ({described(test)}).",
-        would_change="Dates by which maturity can be judged." if matured is None else "A later as-of date.",
-        so_what=maturity_meaning(matured),
-        rows=(
-            final,
-            *(_mean_row(inputs, sample) for sample in inputs.samples.values()),
-            *_outside_rows(inputs),
-        ),
-        blocks=tuple(blocks),
-        extras={"matured_share": matured},
-    )
+    measured = f"The mean realised {value_word(inputs.spec)} is {mean} ({described(test)})."
+    rows = (*(_mean_row(inputs, sample) for sample in inputs.samples.values()), *_outside_rows(inputs))
+    blocks = (_windows(inputs), _shape(inputs), by_cohort(_cohorts(inputs), "amounts"))
+    return matured_outcome(inputs, measured, rows, blocks)
 
 
 def _mean(inputs: EvidenceInput, sample: Sample) -> MeanInterval:
@@ -87,12 +69,11 @@ def _windows(inputs: EvidenceInput) -> Table:
     style = value_format(inputs.spec)
     rows: list[dict[str, Scalar]] = []
     for sample in inputs.samples.values():
-        dated, found = sample.time is not None and sample.n > 0, _mean(inputs, sample)
+        found = _mean(inputs, sample)
         rows.append(
             {
                 "sample": sample.label,
-                "first": str(np.min(sample.time)) if dated and sample.time is not None else None,
-                "last": str(np.max(sample.time)) if dated and sample.time is not None else None,
+                **first_and_last(sample),
                 "n": sample.n,
                 "mean": rounded(found.mean),
                 "interval": between(found.interval, style),
@@ -148,18 +129,14 @@ def _shape(inputs: EvidenceInput) -> Table:
 
 def _cohorts(inputs: EvidenceInput) -> Figure | None:
     """Mean amount by cohort: rows of the development period, and out-of-time rows beside them."""
-    dated = [sample for sample in inputs.samples.values() if sample.vintage is not None and sample.n]
-    if not dated:
+    groups = dated_groups(inputs)
+    if not groups:
         return None
     style, word = value_format(inputs.spec), value_word(inputs.spec)
-    groups: tuple[tuple[str, SampleRole, list[Sample]], ...] = (
-        ("development period", "development", [s for s in dated if s.role != "out_of_time"]),
-        ("out-of-time", "out_of_time", [s for s in dated if s.role == "out_of_time"]),
-    )
-    series = tuple(_cohort_series(name, role, part, inputs) for name, role, part in groups if part)
+    series = tuple(_cohort_series(name, role, samples, inputs) for name, role, samples in groups)
     means = [(str(x), y) for one in series for x, y in zip(one.x, one.y, strict=True) if y is not None]
     low, high = min(means, key=lambda m: (m[1], m[0])), max(means, key=lambda m: (m[1], m[0]))
-    n = sum(sample.n for sample in dated)
+    n = sum(sample.n for _, _, samples in groups for sample in samples)
     span = f"between {printed(low[1], style)} ({low[0]}) and {printed(high[1], style)} ({high[0]})"
     return Figure(
         id="C3-F1", chart="xy",
@@ -172,13 +149,8 @@ def _cohorts(inputs: EvidenceInput) -> Figure | None:
 
 
 def _cohort_series(name: str, role: SampleRole, samples: list[Sample], inputs: EvidenceInput) -> Series:
-    labels = np.concatenate([np.asarray(s.vintage, dtype=object) for s in samples])
-    amounts = np.concatenate([s.y for s in samples])
-    cohorts = sorted({str(label) for label in labels if label is not None})
-    found = [mean_interval(amounts[labels == c], confidence=inputs.spec.policy.confidence) for c in cohorts]
-    return Series(
-        name=name, role=role, mark="points", x=tuple(cohorts), y=tuple(rounded(m.mean) for m in found),
-        low=tuple(None if m.interval is None else rounded(m.interval[0]) for m in found),
-        high=tuple(None if m.interval is None else rounded(m.interval[1]) for m in found),
-        n=tuple(m.n for m in found),
-    )  # fmt: skip
+    cohorts, amounts = cohorts_of(samples)
+    found = [mean_interval(y, confidence=inputs.spec.policy.confidence) for y in amounts]
+    return estimates(
+        name, cohorts, [m.mean for m in found], [m.interval for m in found], role=role, n=[m.n for m in found]
+    )

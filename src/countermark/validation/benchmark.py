@@ -9,18 +9,35 @@ from typing import Any
 import numpy as np
 
 from countermark.metrics.challenger import Cell, PairedMean, SwapSet, brier_difference, swap_set
-from countermark.metrics.discrimination import AucDifference, auc_difference, roc_curve, thin_curve
+from countermark.metrics.discrimination import AucDifference, auc_difference, roc_curve
 from countermark.metrics.intervals import wilson_interval
 from countermark.metrics.ordering import grade_order
 from countermark.metrics.power import detectable_auc_drop
-from countermark.records.evidence import Block, Figure, ReferenceLine, RegisterRow, Scalar, Series, Table
-from countermark.records.lights import Light
+from countermark.records.evidence import Block, Figure, ReferenceLine, RegisterRow, Scalar, Table
+from countermark.validation.comparison import (
+    SECTION,
+    Gain,
+    GainWords,
+    both_curves,
+    challenger_kind,
+    comparison_conclusion,
+    gain_forest,
+    gain_numbers,
+    no_challenger,
+    not_compared,
+    share_at,
+)
 from countermark.validation.inputs import EvidenceInput, Sample, SectionEvidence, Statistic
-from countermark.validation.sentences import between, columns, counted, described, printed, rounded
-from countermark.validation.series import estimates
+from countermark.validation.sentences import between, columns, counted, described, level, printed, rounded
 
-SECTION = "E5"
-_POINTS = 80
+_WORDS = GainWords(
+    claim="Gain over the challenger",
+    method="paired DeLong",
+    measured="AUC of the champion minus AUC of the challenger",
+    axis="Gain in AUC",
+    series="gain",
+    style="auc",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +52,11 @@ class Comparison:
 
 def benchmark(inputs: EvidenceInput) -> SectionEvidence:
     """E5: champion against challenger by paired DeLong, Brier score and swap set at equal approval rate."""
-    missing = _no_challenger(inputs)
+    missing = no_challenger(inputs, inputs.test.challenger_margin)
     if missing is not None:
-        return _not_compared(inputs, missing)
+        return not_compared(
+            inputs, missing, {"bench.auc_diff": "Champion worse than challenger", "bench.gain": "Gain in AUC"}
+        )
     found = {r: _compare(inputs, s) for r, s in inputs.samples.items() if s.challenger_margin is not None}
     main = found[inputs.test.role]
     swap = _swap(inputs)
@@ -58,38 +77,11 @@ def benchmark(inputs: EvidenceInput) -> SectionEvidence:
     )
 
 
-def _no_challenger(inputs: EvidenceInput) -> str | None:
-    if inputs.spec.challenger is None:
-        return "the spec declares no challenger"
-    if inputs.test.challenger_margin is None:
-        return "the challenger has no scores on the test sample"
-    return None
-
-
-def _not_compared(inputs: EvidenceInput, reason: str) -> SectionEvidence:
-    test = inputs.test
-    rows = tuple(
-        inputs.row(Statistic(
-            test_id, SECTION, label, sample=test.role, n=test.n, events=test.events, value=None, limit=test_id,
-            undefined=reason,
-        ))
-        for test_id, label in (("bench.auc_diff", "Champion worse than challenger"), ("bench.gain", "Gain in AUC"))
-    )  # fmt: skip
-    return SectionEvidence(
-        code=SECTION,
-        conclusion=f"The model was not compared with a simpler one: {reason}.",
-        would_change="A challenger in the spec ('challenger'), scored on the same rows.",
-        so_what="Nothing shows that the complexity of this model is worth having.",
-        rows=rows,
-        extras={"gain": {"value": None, "low": None, "high": None, "p_worse": None, "p_two_sided": None}},
-    )
-
-
 def _compare(inputs: EvidenceInput, sample: Sample) -> Comparison:
     margin = sample.challenger_margin
     assert margin is not None
-    level, least = inputs.spec.policy.confidence, inputs.spec.policy.minimum_events
-    got = auc_difference(sample.y, sample.margin, margin, confidence=level)
+    confidence, least = inputs.spec.policy.confidence, inputs.spec.policy.minimum_events
+    got = auc_difference(sample.y, sample.margin, margin, confidence=confidence)
     paired = None if sample.challenger_p is None else brier_difference(sample.y, sample.p, sample.challenger_p)
     thin = None
     if min(sample.events, sample.n - sample.events) < least:
@@ -127,7 +119,7 @@ def _gain_rows(inputs: EvidenceInput, main: Comparison) -> Iterator[RegisterRow]
     ))  # fmt: skip
 
 
-def _sample_rows(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Iterator[RegisterRow]:
+def _sample_rows(inputs: EvidenceInput, found: dict[str, Comparison]) -> Iterator[RegisterRow]:
     for role, item in found.items():
         got = item.auc
         yield inputs.row(Statistic(
@@ -172,26 +164,12 @@ def _swap_rows(inputs: EvidenceInput, swap: SwapSet) -> Iterator[RegisterRow]:
 
 
 def _conclusion(inputs: EvidenceInput, main: Comparison, rows: tuple[RegisterRow, ...]) -> str:
-    got, kind = main.auc, _challenger_kind(inputs)
-    worse, gain = rows[0], rows[1]
-    if worse.light is Light.NOT_EVALUATED:
-        return f"Champion and challenger ({kind}) could not be compared: {worse.n_reason}."
-    level = f"{100 * inputs.spec.policy.confidence:g} %"
+    got = main.auc
     number = (
         f"AUC {printed(got.auc_a, 'auc')} against {printed(got.auc_b, 'auc')}, difference "
-        f"{printed(got.difference, 'auc')} ({level} interval {between(got.interval, 'auc')})"
+        f"{printed(got.difference, 'auc')} ({level(inputs.spec.policy)} interval {between(got.interval, 'auc')})"
     )
-    where = f"on the {main.sample.label} sample"
-    if worse.light is Light.FAIL:
-        return f"The champion is worse than the challenger ({kind}): {number} {where}."
-    if gain.light is not Light.PASS:
-        return f"No gain over the challenger ({kind}) is shown: {number} {where}."
-    return f"The champion ranks better than the challenger ({kind}): {number} {where}."
-
-
-def _challenger_kind(inputs: EvidenceInput) -> str:
-    challenger = inputs.spec.challenger
-    return "none" if challenger is None else challenger.learner.kind
+    return comparison_conclusion(inputs, number, "ranks better than", rows)
 
 
 def _would_change(inputs: EvidenceInput, main: Comparison) -> str:
@@ -216,18 +194,18 @@ def _so_what(inputs: EvidenceInput, swap: SwapSet) -> str:
     )
 
 
-def _blocks(inputs: EvidenceInput, found: dict[Any, Comparison], swap: SwapSet) -> Iterator[Block]:
+def _gain(item: Comparison) -> Gain:
+    return Gain(item.sample, item.auc.difference, item.auc.interval)
+
+
+def _blocks(inputs: EvidenceInput, found: dict[str, Comparison], swap: SwapSet) -> Iterator[Block]:
     yield _table(inputs, found)
-    figure = _forest(inputs, found)
-    if figure is not None:
-        yield figure
-    curves = _curves(inputs)
-    if curves is not None:
-        yield curves
+    figure = gain_forest(inputs, {role: _gain(item) for role, item in found.items()}, _WORDS)
+    yield from (block for block in (figure, _curves(inputs)) if block is not None)
     yield _swap_table(inputs, swap)
 
 
-def _table(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Table:
+def _table(inputs: EvidenceInput, found: dict[str, Comparison]) -> Table:
     rows: tuple[dict[str, Scalar], ...] = tuple(
         {
             "sample": c.sample.label,
@@ -258,64 +236,30 @@ def _table(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Table:
     )  # fmt: skip
 
 
-def _forest(inputs: EvidenceInput, found: dict[Any, Comparison]) -> Figure | None:
-    known = [c for c in found.values() if c.auc.interval is not None]
-    if not known:
-        return None
-    main = found[inputs.test.role]
-    return Figure(
-        id="E5-F1", chart="forest", size="half",
-        caption=(
-            f"Gain over the challenger: {printed(main.auc.difference, 'auc')}, {between(main.auc.interval, 'auc')} "
-            f"({described(main.sample)}; paired DeLong)."
-        ),
-        alt=(
-            "AUC of the champion minus AUC of the challenger with interval, by sample: "
-            + "; ".join(
-                f"{c.sample.label} {printed(c.auc.difference, 'auc')} ({between(c.auc.interval, 'auc')})" for c in known
-            )
-            + "."
-        ),
-        x_label="Gain in AUC", x_format="auc", y_format="auc",
-        series=(
-            estimates(
-                "gain", [c.sample.label for c in known], [c.auc.difference for c in known],
-                [c.auc.interval for c in known], role=inputs.test.role, n=[c.sample.n for c in known],
-            ),
-        ),
-        lines=(ReferenceLine(axis="x", value=0.0, label="no gain"),),
-    )  # fmt: skip
-
-
 def _curves(inputs: EvidenceInput) -> Figure | None:
     test = inputs.test
     margin = test.challenger_margin
     if margin is None or test.events in (0, test.n):
         return None
-    both = (("champion", roc_curve(test.y, test.margin)), ("challenger", roc_curve(test.y, margin)))
-    at = {name: printed(float(np.interp(0.1, c.x, c.y)), "share") for name, c in both}
-    series = []
-    for name, curve in both:
-        thin = thin_curve(curve, _POINTS)
-        x, y = (tuple(rounded(float(v)) or 0.0 for v in values) for values in (thin.x, thin.y))
-        series.append(Series(name=name, role=test.role if name == "champion" else "reference", x=x, y=y))
+    champion, challenger = roc_curve(test.y, test.margin), roc_curve(test.y, margin)
+    ours, theirs = share_at(champion, 0.1), share_at(challenger, 0.1)
     return Figure(
         id="E5-F2", chart="xy", size="half",
         caption=(
-            f"At a false positive rate of 10 % the champion finds {at['champion']} of events, the challenger "
-            f"{at['challenger']} ({described(test)})."
+            f"At a false positive rate of 10 % the champion finds {ours} of events, the challenger "
+            f"{theirs} ({described(test)})."
         ),
         alt=(
             f"ROC curves of champion and challenger on the {test.label} sample. At 10 % of non-events the champion "
-            f"finds {at['champion']} of events and the challenger {at['challenger']}."
+            f"finds {ours} of events and the challenger {theirs}."
         ),
         x_label="Share of non-events", y_label="Share of events", x_format="share", y_format="share",
-        series=tuple(series), lines=(ReferenceLine(axis="diagonal", label="no skill"),),
+        series=both_curves(test.role, champion, challenger), lines=(ReferenceLine(axis="diagonal", label="no skill"),),
     )  # fmt: skip
 
 
 def _swap_table(inputs: EvidenceInput, swap: SwapSet) -> Table:
-    level = inputs.spec.policy.confidence
+    confidence = inputs.spec.policy.confidence
     cells: tuple[tuple[str, Cell], ...] = (
         ("approved by both", swap.both),
         ("swapped in: champion only", swap.swapped_in),
@@ -329,7 +273,7 @@ def _swap_table(inputs: EvidenceInput, swap: SwapSet) -> Table:
             "share": rounded(cell.n / inputs.test.n) if inputs.test.n else None,
             "events": cell.events,
             "rate": rounded(cell.rate),
-            "interval": between(wilson_interval(cell.n, cell.events, confidence=level).interval, "share"),
+            "interval": between(wilson_interval(cell.n, cell.events, confidence=confidence).interval, "share"),
         }
         for name, cell in cells
     )
@@ -351,16 +295,9 @@ def _swap_table(inputs: EvidenceInput, swap: SwapSet) -> Table:
 
 def _extras(inputs: EvidenceInput, main: Comparison, swap: SwapSet) -> dict[str, Any]:
     got = main.auc
-    low, high = (None, None) if got.interval is None else got.interval
     return {
-        "gain": {
-            "value": rounded(got.difference),
-            "low": rounded(low),
-            "high": rounded(high),
-            "p_worse": rounded(got.p_worse),
-            "p_two_sided": rounded(got.p_two_sided),
-        },
-        "challenger": _challenger_kind(inputs),
+        "gain": gain_numbers(_gain(main), got.p_worse, got.p_two_sided),
+        "challenger": challenger_kind(inputs),
         "auc": {"champion": rounded(got.auc_a), "challenger": rounded(got.auc_b)},
         "swap": {
             "approved": swap.approved,

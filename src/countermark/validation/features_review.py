@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,8 +21,7 @@ from countermark.records.evidence import Figure, Paragraph, RegisterRow, Scalar,
 from countermark.records.formats import format_value
 from countermark.validation.amount_features import (
     amount_alone,
-    amount_contrary,
-    amount_rank,
+    amount_area,
     bin_means,
     explained_share,
 )
@@ -128,8 +127,9 @@ def _card(inputs: EvidenceInput, name: str, feature: Feature) -> Card:
     x, x_test = development.features[name], test.features[name]
     bins, coarse = development_bins(x, LEAKAGE_BINS), development_bins(x, 10)
     y, level = development.y, inputs.spec.policy.confidence
-    of_rank, contrary = (amount_rank, amount_contrary) if development.amounts else (_rank, _p_contrary)
-    rank = None if x.dtype.kind == "O" else of_rank(x, y, level)
+    known = None if x.dtype.kind == "O" else ~np.isnan(x)
+    area: Callable[..., Auc] = amount_area if development.amounts else auc
+    rank = None if known is None else area(y[known], x[known], confidence=level)
     if development.amounts:
         single, information = amount_alone(bins, x, y, (x_test, test.y), level), explained_share(bins, x, y)
     else:
@@ -141,7 +141,7 @@ def _card(inputs: EvidenceInput, name: str, feature: Feature) -> Card:
         feature=feature,
         found=_found(rank),
         rank=rank,
-        p_contrary=None if rank is None else contrary(x, y, feature),
+        p_contrary=None if known is None else _p_contrary(area, x[known], y[known], feature),
         single=single,
         information_value=information,
         psi=psi(_counts(coarse, x), _counts(coarse, x_test)).value,
@@ -150,11 +150,6 @@ def _card(inputs: EvidenceInput, name: str, feature: Feature) -> Card:
 
 def _counts(bins: NumericBins | LevelBins, values: NDArray[Any]) -> NDArray[np.int64]:
     return bins.counts(values)
-
-
-def _rank(x: NDArray[Any], y: NDArray[np.int8], confidence: float) -> Auc:
-    known = ~np.isnan(x)
-    return auc(y[known], x[known], confidence=confidence)
 
 
 def _found(rank: Auc | None) -> str:
@@ -166,12 +161,11 @@ def _found(rank: Auc | None) -> str:
     return "increasing" if low > 0.5 else "decreasing" if high < 0.5 else "unclear"
 
 
-def _p_contrary(x: NDArray[Any], y: NDArray[np.int8], feature: Feature) -> float | None:
+def _p_contrary(area: Callable[..., Auc], x: NDArray[Any], y: NDArray[Any], feature: Feature) -> float | None:
+    """One-sided p of a sign against the expected one, known values only; None without a direction."""
     if feature.expected == "none":
         return None
-    known = ~np.isnan(x)
-    against = -x[known] if feature.expected == "increasing" else x[known]
-    return auc(y[known], against).p_chance
+    return area(y, -x if feature.expected == "increasing" else x).p_chance
 
 
 def _single(

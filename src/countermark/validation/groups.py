@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -155,32 +155,27 @@ def left_open(absent: Sequence[RegisterRow], thin: Sequence[str], few: str) -> l
     return clauses
 
 
+def untested(inputs: EvidenceInput, section: str, tests: Mapping[str, str], reason: str) -> tuple[RegisterRow, ...]:
+    """A Not evaluated row per test, by id with its label, for one reason."""
+    sample = inputs.test
+    return tuple(
+        inputs.row(Statistic(
+            test_id, section, label, sample=sample.role, n=sample.n, value=None, limit=test_id, undefined=reason,
+        ))
+        for test_id, label in tests.items()
+    )  # fmt: skip
+
+
 def without_attributes(
     inputs: EvidenceInput, section: str, tests: dict[str, str], question: str, so_what: str
 ) -> SectionEvidence:
     """The section where the data hold no protected attribute: every test Not evaluated, for one reason."""
-    sample = inputs.test
-    rows = tuple(
-        inputs.row(
-            Statistic(
-                test_id,
-                section,
-                label,
-                sample=sample.role,
-                n=sample.n,
-                value=None,
-                limit=test_id,
-                undefined=NO_ATTRIBUTE,
-            )
-        )
-        for test_id, label in tests.items()
-    )
     return SectionEvidence(
         code=section,
         conclusion=f"{question} could not be evaluated: {NO_ATTRIBUTE}.",
         would_change="Protected attributes, collected or estimated for testing only and kept apart from the inputs.",
         so_what=so_what,
-        rows=rows,
+        rows=untested(inputs, section, tests, NO_ATTRIBUTE),
         extras={"evaluated": False},
     )
 

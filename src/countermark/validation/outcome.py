@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from countermark.config.spec import ModelSpec, Outcome
 from countermark.errors import EvidenceError
@@ -30,31 +33,64 @@ from countermark.validation.sentences import between, described
 
 def outcome_evidence(inputs: EvidenceInput) -> SectionEvidence:
     """C3, computed part: maturity, outcome rates by sample and cohort."""
-    final, said, matured = maturity(inputs)
-    cohorts = _cohorts(inputs)
-    rates = tuple(_rate_row(inputs, sample) for sample in inputs.samples.values())
     test = inputs.test
     rate = "no rows" if not test.n else f"{100 * test.events / test.n:.2f} %"
-    blocks: list[Block] = [_windows(inputs)]
-    if cohorts is None:
-        blocks.append(Paragraph(text="The data has no dates, so outcome rates cannot be shown by cohort."))
-    elif sum(len(one.x) for one in cohorts.series) == 1:
-        only = cohorts.series[0].x[0]
-        blocks.append(Paragraph(text=f"All rows are of one cohort, {only}: there is no trend to show."))
-    else:
-        blocks.append(cohorts)
+    rows = tuple(_rate_row(inputs, sample) for sample in inputs.samples.values())
+    blocks = (_windows(inputs), by_cohort(_cohorts(inputs), "outcome rates"))
+    return matured_outcome(inputs, f"The outcome rate is {rate} ({described(test)}).", rows, blocks)
+
+
+def matured_outcome(
+    inputs: EvidenceInput, measured: str, rows: tuple[RegisterRow, ...], blocks: tuple[Block, ...]
+) -> SectionEvidence:
+    """C3 from what was measured, after what is known of the maturity of labels."""
+    final, said, matured = _maturity(inputs)
     return SectionEvidence(
         code="C3",
-        conclusion=f"{said} The outcome rate is {rate} ({described(test)}).",
+        conclusion=f"{said} {measured}",
         would_change="Dates by which maturity can be judged." if matured is None else "A later as-of date.",
-        so_what=maturity_meaning(matured),
-        rows=(final, *rates),
-        blocks=tuple(blocks),
+        so_what=_maturity_meaning(matured),
+        rows=(final, *rows),
+        blocks=blocks,
         extras={"matured_share": matured},
     )
 
 
-def maturity_meaning(matured: float | None) -> str:
+def by_cohort(cohorts: Figure | None, measured: str) -> Block:
+    """The figure by cohort, or why there is none: no dates, or one cohort alone."""
+    if cohorts is None:
+        return Paragraph(text=f"The data has no dates, so {measured} cannot be shown by cohort.")
+    if sum(len(one.x) for one in cohorts.series) == 1:
+        return Paragraph(text=f"All rows are of one cohort, {cohorts.series[0].x[0]}: there is no trend to show.")
+    return cohorts
+
+
+def first_and_last(sample: Sample) -> dict[str, Scalar]:
+    """The first and the last date of a sample, as a table of samples prints them."""
+    if sample.time is None or not sample.n:
+        return {"first": None, "last": None}
+    return {"first": str(np.min(sample.time)), "last": str(np.max(sample.time))}
+
+
+def dated_groups(inputs: EvidenceInput) -> tuple[tuple[str, SampleRole, list[Sample]], ...]:
+    """Samples that hold cohorts: those of the development period, and out-of-time beside them."""
+    dated = [sample for sample in inputs.samples.values() if sample.vintage is not None and sample.n]
+    groups: tuple[tuple[str, SampleRole, list[Sample]], ...] = (
+        ("development period", "development", [s for s in dated if s.role != "out_of_time"]),
+        ("out-of-time", "out_of_time", [s for s in dated if s.role == "out_of_time"]),
+    )
+    return tuple(group for group in groups if group[2])
+
+
+def cohorts_of(samples: Sequence[Sample]) -> tuple[tuple[str, ...], tuple[NDArray[Any], ...]]:
+    """Every cohort of some samples in time, and the outcomes of its rows over all of them."""
+    labels = np.concatenate([np.asarray(s.vintage, dtype=object) for s in samples])
+    outcomes = np.concatenate([s.y for s in samples])
+    names = tuple(sorted({str(label) for label in labels if label is not None}))
+    return names, tuple(outcomes[labels == name] for name in names)
+
+
+def _maturity_meaning(matured: float | None) -> str:
     """What the share of final labels means for every rate and mean."""
     if matured is None:
         return "Without maturity nobody knows how rates of recent cohorts are distorted, so their level is no estimate."
@@ -63,7 +99,7 @@ def maturity_meaning(matured: float | None) -> str:
     return "Every label is final, so the rates are what happened, for those who were observed."
 
 
-def maturity(inputs: EvidenceInput) -> tuple[RegisterRow, str, float | None]:
+def _maturity(inputs: EvidenceInput) -> tuple[RegisterRow, str, float | None]:
     """The row on immature labels, its sentence, and the share of labels that are final (None: nobody knows)."""
     record = inputs.dataset["maturity"]
     n, immature = int(record["n"]), int(record["immature"])
@@ -112,13 +148,11 @@ def _rate_row(inputs: EvidenceInput, sample: Sample) -> RegisterRow:
 def _windows(inputs: EvidenceInput) -> Table:
     rows: list[dict[str, Scalar]] = []
     for sample in inputs.samples.values():
-        dated = sample.time is not None and sample.n > 0
         interval = wilson_interval(sample.n, sample.events, confidence=inputs.spec.policy.confidence)
         rows.append(
             {
                 "sample": sample.label,
-                "first": str(np.min(sample.time)) if dated and sample.time is not None else None,
-                "last": str(np.max(sample.time)) if dated and sample.time is not None else None,
+                **first_and_last(sample),
                 "n": sample.n,
                 "events": sample.events,
                 "rate": None if interval.rate is None else evidence_number(interval.rate),
@@ -144,17 +178,13 @@ def _windows(inputs: EvidenceInput) -> Table:
 
 def _cohorts(inputs: EvidenceInput) -> Figure | None:
     """Outcome rate by cohort: rows of the development period, and out-of-time rows beside them."""
-    dated = [sample for sample in inputs.samples.values() if sample.vintage is not None and sample.n]
-    if not dated:
+    groups = dated_groups(inputs)
+    if not groups:
         return None
-    groups: tuple[tuple[str, SampleRole, list[Sample]], ...] = (
-        ("development period", "development", [s for s in dated if s.role != "out_of_time"]),
-        ("out-of-time", "out_of_time", [s for s in dated if s.role == "out_of_time"]),
-    )
-    series = tuple(_cohort_series(name, role, part, inputs) for name, role, part in groups if part)
+    series = tuple(_cohort_series(name, role, samples, inputs) for name, role, samples in groups)
     rates = [(str(x), y) for one in series for x, y in zip(one.x, one.y, strict=True) if y is not None]
     low, high = min(rates, key=lambda r: r[1]), max(rates, key=lambda r: r[1])
-    n = sum(sample.n for sample in dated)
+    n = sum(sample.n for _, _, samples in groups for sample in samples)
     span = f"between {100 * low[1]:.2f} % ({low[0]}) and {100 * high[1]:.2f} % ({high[0]})"
     return Figure(
         id="C3-F1",
@@ -169,24 +199,18 @@ def _cohorts(inputs: EvidenceInput) -> Figure | None:
 
 
 def _cohort_series(name: str, role: SampleRole, samples: list[Sample], inputs: EvidenceInput) -> Series:
-    labels = np.concatenate([np.asarray(s.vintage, dtype=object) for s in samples])
-    events = np.concatenate([s.y for s in samples])
-    cohorts = sorted({str(label) for label in labels if label is not None})
-    intervals, counts = [], []
-    for cohort in cohorts:
-        here = labels == cohort
-        n, d = int(np.count_nonzero(here)), int(np.count_nonzero(events[here]))
-        intervals.append(wilson_interval(n, d, confidence=inputs.spec.policy.confidence))
-        counts.append(n)
+    cohorts, outcomes = cohorts_of(samples)
+    confidence = inputs.spec.policy.confidence
+    intervals = [wilson_interval(int(y.size), int(np.count_nonzero(y)), confidence=confidence) for y in outcomes]
     return Series(
         name=name,
         role=role,
         mark="points",
-        x=tuple(cohorts),
+        x=cohorts,
         y=tuple(i.rate for i in intervals),
         low=tuple(None if i.interval is None else i.interval[0] for i in intervals),
         high=tuple(None if i.interval is None else i.interval[1] for i in intervals),
-        n=tuple(counts),
+        n=tuple(int(y.size) for y in outcomes),
     )
 
 

@@ -216,19 +216,13 @@ def smallest_detectable(extras: Mapping[str, Mapping[str, Any]]) -> str:
     Raises:
         EvidenceError: If a computed section lacks the extra that page 2 needs.
     """
-    parts = []
-    if "E1" in extras:
-        drop = required_extra(extras, "E1", "smallest_detectable_auc_drop")
-        power = required_extra(extras, "E1", "smallest_detectable_power")
-        told = "no fall in AUC can be named" if drop is None else f"a fall in AUC of {format_value(drop, 'auc')}"
-        parts.append(f"{told} (power {100 * power:g} %, E1)")
-    if "E2" in extras:
-        multiple = required_extra(extras, "E2", "smallest_detectable_pd_multiple")
-        told = "no rise of the default rate can be named"
-        if multiple is not None:
-            told = f"a default rate {format_value(multiple, 'ratio')} times the predicted one"
-        parts.append(f"{told} (E2)")
-    return sentence(parts) if parts else "Not evaluated: neither E1 nor E2 was computed."
+
+    def told(multiple: float | None) -> str:
+        if multiple is None:
+            return "no rise of the default rate can be named"
+        return f"a default rate {format_value(multiple, 'ratio')} times the predicted one"
+
+    return _smallest(extras, "AUC", "smallest_detectable_pd_multiple", told)
 
 
 def smallest_shortfall(extras: Mapping[str, Mapping[str, Any]], spec: ModelSpec) -> str:
@@ -237,18 +231,29 @@ def smallest_shortfall(extras: Mapping[str, Mapping[str, Any]], spec: ModelSpec)
     Raises:
         EvidenceError: If a computed section lacks the extra that page 2 needs.
     """
+
+    def told(short: float | None) -> str:
+        if short is None:
+            return "no under-estimation can be named"
+        return f"a mean under-estimation of {format_value(short, gap_format(spec))}"
+
+    return _smallest(extras, "gAUC", "smallest_detectable_shortfall", told)
+
+
+def _smallest(
+    extras: Mapping[str, Mapping[str, Any]], measure: str, of_level: str, told: Callable[[float | None], str]
+) -> str:
+    """Both deteriorations in one sentence: of ranking by its measure, of the level by its extra and its words."""
     parts = []
     if "E1" in extras:
-        drop = required_extra(extras, "E1", "smallest_detectable_gauc_drop")
+        drop = required_extra(extras, "E1", f"smallest_detectable_{measure.lower()}_drop")
         power = required_extra(extras, "E1", "smallest_detectable_power")
-        told = "no fall in gAUC can be named" if drop is None else f"a fall in gAUC of {format_value(drop, 'auc')}"
-        parts.append(f"{told} (power {100 * power:g} %, E1)")
+        fall = f"no fall in {measure} can be named"
+        if drop is not None:
+            fall = f"a fall in {measure} of {format_value(drop, 'auc')}"
+        parts.append(f"{fall} (power {100 * power:g} %, E1)")
     if "E2" in extras:
-        short = required_extra(extras, "E2", "smallest_detectable_shortfall")
-        told = "no under-estimation can be named"
-        if short is not None:
-            told = f"a mean under-estimation of {format_value(short, gap_format(spec))}"
-        parts.append(f"{told} (E2)")
+        parts.append(f"{told(required_extra(extras, 'E2', of_level))} (E2)")
     return sentence(parts) if parts else "Not evaluated: neither E1 nor E2 was computed."
 
 
