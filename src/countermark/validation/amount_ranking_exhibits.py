@@ -11,21 +11,12 @@ from countermark.metrics.amounts import PoolOrder, loss_capture, mean_interval
 from countermark.metrics.discrimination import Curve
 from countermark.metrics.somers import LGD_BUCKETS, Gauc, bucketed
 from countermark.metrics.stability import rank_agreement
-from countermark.records.evidence import Block, Figure, Paragraph, ReferenceLine, SampleRole, Scalar, Series, Table
+from countermark.records.evidence import Block, Figure, ReferenceLine, SampleRole, Scalar, Series, Table
 from countermark.validation.amounts import value_format, value_word
 from countermark.validation.inputs import EvidenceInput
-from countermark.validation.ranking import Measure, Pair, Part, Ranking
-from countermark.validation.ranking_exhibits import (
-    interval_of,
-    judged,
-    order_claim,
-    part_claim,
-    printed_parts,
-    segment_figure,
-    verdict,
-    vintage_figure,
-)
-from countermark.validation.sentences import between, columns, counted, described, level, no_trend, printed, rounded
+from countermark.validation.ranking import Measure, Pair, Ranking
+from countermark.validation.ranking_exhibits import PartForm, interval_of, order_claim, part_blocks, verdict
+from countermark.validation.sentences import between, columns, described, level, printed, rounded
 from countermark.validation.series import curve_line, numbers
 
 _BARS = 12
@@ -48,17 +39,11 @@ MEASURE = Measure(
 
 def blocks(inputs: EvidenceInput, found: Ranking[Gauc, PoolOrder]) -> tuple[Block, ...]:
     """Everything E1 prints, in reading order; a figure without data is left out."""
-    segments, vintages = found.segments, found.vintages
     parts: list[Block | None] = [
         _sample_table(inputs, found.areas),
         _capture(inputs),
         _distributions(inputs),
-        segment_figure("E1-F3", inputs, MEASURE, found),
-        _part_table("E1-T2", "segment", inputs, segments) if segments else None,
-        vintage_figure("E1-F4", inputs, MEASURE, vintages),
-        _part_table("E1-T3", "vintage", inputs, vintages)
-        if len(vintages) > 1
-        else Paragraph(text=no_trend([p.level for p in vintages], "ranking")),
+        *part_blocks(inputs, found, _part_form(inputs), ("E1-F3", "E1-F4")),
         _pool_table(inputs, found.pairs),
     ]
     return tuple(b for b in parts if b is not None)
@@ -161,32 +146,23 @@ def _bins(inputs: EvidenceInput) -> tuple[tuple[str, ...], tuple[float, ...]]:
     return (f"< {ends[0]}", *inner, f"≥ {ends[-1]}"), cuts
 
 
-def _part_table(table_id: str, kind: str, inputs: EvidenceInput, parts: tuple[Part[Gauc], ...]) -> Table:
-    rows: tuple[dict[str, Scalar], ...] = tuple(
-        {
-            "column": p.column,
-            "level": p.level,
-            "n": p.n,
+def _part_form(inputs: EvidenceInput) -> PartForm[Gauc]:
+    return PartForm(
+        MEASURE,
+        cells=lambda p: {
             "mean": rounded(p.mean),
             "gauc": rounded(p.area.value),
             "interval": interval_of(p.area),
-        }
-        for p in printed_parts(kind, parts)
-    )
-    few = len(parts) - len(judged(parts))
-    thin = f"; {counted(few, kind)} with too few rows not judged" if few else ""
-    claim = part_claim(MEASURE, parts, thin) or f"No {kind} has rows enough, so none is judged"
-    return Table(
-        id=table_id,
-        caption=f"{claim} ({described(inputs.test)}).",
-        columns=columns(
-            ("column", "By", "text"), ("level", "Level", "text"), ("n", "N", "int"),
-            ("mean", "Mean realised", value_format(inputs.spec)), ("gauc", "gAUC", "auc"),
+        },
+        columns=(
+            ("mean", "Mean realised", value_format(inputs.spec)),
+            ("gauc", "gAUC", "auc"),
             ("interval", "Interval", "text"),
         ),
-        rows=rows,
-        total_rows=len(parts),
-    )  # fmt: skip
+        thin=lambda p: p.thin is not None or p.area.interval is None,
+        few="too few rows",
+        enough="rows enough",
+    )
 
 
 def _pool_table(inputs: EvidenceInput, pairs: tuple[Pair[PoolOrder], ...]) -> Table:

@@ -11,26 +11,16 @@ from countermark.metrics.discrimination import Auc, Curve, auc, cap, roc_curve
 from countermark.metrics.intervals import wilson_interval
 from countermark.metrics.ordering import GradeOrder
 from countermark.metrics.precision import precision_recall_curve
-from countermark.records.evidence import Block, Figure, Paragraph, ReferenceLine, SampleRole, Scalar, Series, Table
+from countermark.records.evidence import Block, Figure, ReferenceLine, SampleRole, Scalar, Series, Table
 from countermark.validation.inputs import EvidenceInput, Sample
-from countermark.validation.ranking import Measure, Pair, Part, Ranking
-from countermark.validation.ranking_exhibits import (
-    interval_of,
-    order_claim,
-    part_claim,
-    printed_parts,
-    segment_figure,
-    verdict,
-    vintage_figure,
-)
+from countermark.validation.ranking import Measure, Pair, Ranking
+from countermark.validation.ranking_exhibits import PartForm, interval_of, order_claim, part_blocks, verdict
 from countermark.validation.sentences import (
     between,
     columns,
-    counted,
     described,
     level,
     listed,
-    no_trend,
     printed,
     rounded,
 )
@@ -56,19 +46,14 @@ MEASURE = Measure(
 
 def blocks(inputs: EvidenceInput, found: Ranking[Auc, GradeOrder]) -> tuple[Block, ...]:
     """Everything E1 prints, in reading order; a figure without data is left out."""
-    areas, segments, vintages = found.areas, found.segments, found.vintages
+    areas = found.areas
     parts: list[Block | None] = [
         _sample_table(inputs, areas),
         _roc(inputs, areas),
         _cap(inputs, areas),
         _precision_recall(inputs),
         _densities(inputs),
-        segment_figure("E1-F5", inputs, MEASURE, found),
-        _part_table("E1-T2", "segment", inputs, segments) if segments else None,
-        vintage_figure("E1-F6", inputs, MEASURE, vintages),
-        _part_table("E1-T3", "vintage", inputs, vintages)
-        if len(vintages) > 1
-        else Paragraph(text=no_trend([p.level for p in vintages], "ranking")),
+        *part_blocks(inputs, found, _part_form(inputs), ("E1-F5", "E1-F6")),
         _grade_table(inputs, found.pairs),
     ]
     return tuple(b for b in parts if b is not None)
@@ -203,35 +188,26 @@ def _densities(inputs: EvidenceInput) -> Figure | None:
     )  # fmt: skip
 
 
-def _part_table(table_id: str, kind: str, inputs: EvidenceInput, parts: tuple[Part[Auc], ...]) -> Table:
+def _part_form(inputs: EvidenceInput) -> PartForm[Auc]:
     least = inputs.spec.policy.minimum_events
-    rows: tuple[dict[str, Scalar], ...] = tuple(
-        {
-            "column": p.column,
-            "level": p.level,
-            "n": p.n,
+    return PartForm(
+        MEASURE,
+        cells=lambda p: {
             "events": p.events,
             "auc": rounded(p.area.value),
             "interval": interval_of(p.area),
             "gini": rounded(p.area.gini),
-        }
-        for p in printed_parts(kind, parts)
-    )
-    few = sum(p.thin is not None for p in parts)
-    thin = f"; {counted(few, kind)} with fewer than {least} events or non-events not judged" if few else ""
-    claim = part_claim(MEASURE, parts, thin)
-    if claim is None:
-        claim = f"No {kind} has {least} events and non-events, so none is judged"
-    return Table(
-        id=table_id,
-        caption=f"{claim} ({described(inputs.test)}).",
-        columns=columns(
-            ("column", "By", "text"), ("level", "Level", "text"), ("n", "N", "int"), ("events", "D", "int"),
-            ("auc", "AUC", "auc"), ("interval", "Interval", "text"), ("gini", "Gini", "auc"),
+        },
+        columns=(
+            ("events", "D", "int"),
+            ("auc", "AUC", "auc"),
+            ("interval", "Interval", "text"),
+            ("gini", "Gini", "auc"),
         ),
-        rows=rows,
-        total_rows=len(parts),
-    )  # fmt: skip
+        thin=lambda p: p.thin is not None,
+        few=f"fewer than {least} events or non-events",
+        enough=f"{least} events and non-events",
+    )
 
 
 def _grade_table(inputs: EvidenceInput, pairs: tuple[Pair[GradeOrder], ...]) -> Table:

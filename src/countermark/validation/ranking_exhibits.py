@@ -1,18 +1,50 @@
-"""Figures and claims of E1 that are the same for events and for amounts."""
+"""Figures, tables and claims of E1 that are the same for events and for amounts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
 
-from countermark.records.evidence import Figure, ReferenceLine, SampleRole, Series
+from countermark.records.evidence import (
+    Block,
+    Figure,
+    Format,
+    Paragraph,
+    ReferenceLine,
+    SampleRole,
+    Scalar,
+    Series,
+    Table,
+)
 from countermark.validation.inputs import EvidenceInput
 from countermark.validation.ranking import Area, AreaT, Measure, OrderT, Pair, Part, Ranking, by_area, inverted_names
-from countermark.validation.sentences import between, counted, described, listed, printed, rounded
+from countermark.validation.sentences import between, columns, counted, described, listed, no_trend, printed, rounded
 from countermark.validation.series import estimates
 
 _MOST_ROWS = 8
 _MOST_FOREST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PartForm(Generic[AreaT]):
+    """What a table of parts prints beside their names and rows.
+
+    Attributes:
+        measure: What ranking is measured by.
+        cells: Cells of one part by column.
+        columns: Key, label and format of these columns.
+        thin: Whether a part counts as too small to be judged.
+        few: What such a part has, after 'with'.
+        enough: What no part has where none is judged, after 'has'.
+    """
+
+    measure: Measure
+    cells: Callable[[Part[AreaT]], dict[str, Scalar]]
+    columns: tuple[tuple[str, str, Format], ...]
+    thin: Callable[[Part[AreaT]], bool]
+    few: str
+    enough: str
 
 
 def interval_of(area: Area) -> str:
@@ -20,7 +52,7 @@ def interval_of(area: Area) -> str:
     return between(area.interval, "auc")
 
 
-def judged(parts: Sequence[Part[AreaT]]) -> list[Part[AreaT]]:
+def _judged(parts: Sequence[Part[AreaT]]) -> list[Part[AreaT]]:
     """Parts with an interval and enough rows to be judged; the others stand in the table only."""
     return [part for part in parts if part.area.interval is not None and part.thin is None]
 
@@ -36,11 +68,11 @@ def _rows_of(part: Part[Any]) -> str:
     return rows if part.events is None else f"{rows}, D = {printed(part.events, 'int')}"
 
 
-def segment_figure(
+def _segment_figure(
     figure_id: str, inputs: EvidenceInput, measure: Measure, found: Ranking[AreaT, OrderT]
 ) -> Figure | None:
     """The area of every segment that may be judged beside that of the whole test sample."""
-    known = judged(found.segments)
+    known = _judged(found.segments)
     if not known:
         return None
     shown = sorted(known, key=by_area)[:_MOST_FOREST]
@@ -65,11 +97,11 @@ def segment_figure(
     )  # fmt: skip
 
 
-def vintage_figure(
+def _vintage_figure(
     figure_id: str, inputs: EvidenceInput, measure: Measure, vintages: Sequence[Part[AreaT]]
 ) -> Figure | None:
     """The area over time; one vintage is no trend."""
-    known = judged(vintages)
+    known = _judged(vintages)
     if len(known) < 2:
         return None
     low, name = min(known, key=by_area), measure.name
@@ -88,26 +120,51 @@ def vintage_figure(
     )  # fmt: skip
 
 
-def printed_parts(kind: str, parts: Sequence[Part[AreaT]]) -> Sequence[Part[AreaT]]:
-    """The parts that a table prints: vintages in time where all have room, else the weakest first."""
-    ordered = parts if kind == "vintage" and len(parts) <= _MOST_ROWS else sorted(parts, key=by_area)
-    return ordered[:_MOST_ROWS]
+def _part_table(
+    table_id: str, kind: str, inputs: EvidenceInput, parts: tuple[Part[AreaT], ...], form: PartForm[AreaT]
+) -> Table:
+    """Parts with their areas: vintages in time where all have room, else the weakest first."""
+    cut = len(parts) > _MOST_ROWS
+    shown = parts if kind == "vintage" and not cut else sorted(parts, key=by_area)
+    rows: tuple[dict[str, Scalar], ...] = tuple(
+        {"column": p.column, "level": p.level, "n": p.n, **form.cells(p)} for p in shown[:_MOST_ROWS]
+    )
+    known, thin = sorted(_judged(parts), key=by_area), sum(form.thin(p) for p in parts)
+    claim = f"No {kind} has {form.enough}, so none is judged"
+    if known:
+        ends = (printed(part.area.value, "auc") for part in (known[0], known[-1]))
+        claim = f"{form.measure.name} lies between {' and '.join(ends)}"
+        claim += f"; {counted(thin, kind)} with {form.few} not judged" if thin else ""
+        claim += "; the lowest are printed" if cut else ""
+    return Table(
+        id=table_id,
+        caption=f"{claim} ({described(inputs.test)}).",
+        columns=columns(("column", "By", "text"), ("level", "Level", "text"), ("n", "N", "int"), *form.columns),
+        rows=rows,
+        total_rows=len(parts),
+    )
 
 
-def part_claim(measure: Measure, parts: Sequence[Part[AreaT]], thin: str) -> str | None:
-    """Between which ends the areas of the judged parts lie; None where no part may be judged.
+def part_blocks(
+    inputs: EvidenceInput, found: Ranking[AreaT, OrderT], form: PartForm[AreaT], figures: tuple[str, str]
+) -> tuple[Block | None, ...]:
+    """Figure and table of segments, then of vintages.
 
     Args:
-        measure: What ranking is measured by.
-        parts: Every part.
-        thin: How many are not judged and why, '' for none.
+        inputs: The evidence input.
+        found: Everything E1 measured.
+        form: What a table of parts prints.
+        figures: Id of the figure of segments, and of that of vintages.
     """
-    known = sorted(judged(parts), key=by_area)
-    if not known:
-        return None
-    ends = (printed(part.area.value, "auc") for part in (known[0], known[-1]))
-    cut = "; the lowest are printed" if len(parts) > _MOST_ROWS else ""
-    return f"{measure.name} lies between {' and '.join(ends)}{thin}{cut}"
+    segments, vintages = found.segments, found.vintages
+    return (
+        _segment_figure(figures[0], inputs, form.measure, found),
+        _part_table("E1-T2", "segment", inputs, segments, form) if segments else None,
+        _vintage_figure(figures[1], inputs, form.measure, vintages),
+        _part_table("E1-T3", "vintage", inputs, vintages, form)
+        if len(vintages) > 1
+        else Paragraph(text=no_trend([p.level for p in vintages], "ranking")),
+    )
 
 
 def order_claim(measure: Measure, pairs: Sequence[Pair[OrderT]]) -> str:
