@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from countermark.cli.place import bank_root, ledger_address, ledger_option
+from countermark.cli.production import moment
 
 if TYPE_CHECKING:
     from countermark.serving.batch import FileScorer, ScoredRow
@@ -62,7 +63,7 @@ def score(
     from countermark.cli.serve import trusted
     from countermark.features.online import open_store
     from countermark.ledger.opening import open_ledger
-    from countermark.records.clock import SimulatedClock, SystemClock, iso, parse_instant
+    from countermark.records.clock import SystemClock, iso
     from countermark.records.release import ReleaseRef
     from countermark.registry.directory import ServingDirectory
     from countermark.serving.batch import FileScorer, store_of
@@ -73,19 +74,20 @@ def score(
     root = trusted(trust_root, directory)
     ref = ReleaseRef.parse(wanted) if "@" in wanted else None
     model = wanted if ref is None else ref.model
-    now = SystemClock().now() if as_of is None else parse_instant(as_of)
+    if id_column is not None and run_name is not None:
+        raise click.UsageError("--run makes new ids for cases without their own; with --id the column has to")
+    then = None if as_of is None else moment(as_of)
     with ExitStack() as stack:
         book = None if ledger is None else stack.enter_context(open_ledger(ledger))
         store = None if features is None else open_store(features)
         if store is not None:
             stack.callback(store.close)
-        clock = SystemClock() if as_of is None else SimulatedClock(now)
-        service = DecisionService(ServingDirectory(directory, root), book, store, clock, writes=not no_record)
+        service = DecisionService(ServingDirectory(directory, root), book, store, SystemClock(), writes=not no_record)
         store_of(service, model)
-        scorer = FileScorer(service, None if no_record else book, model, now, ref)
+        scorer = FileScorer(service, None if no_record else book, model, then, ref)
         asked = _Asked(source, scorer, id_column, entity_column)
         stamp = _stamp(source)
-        basis = asked.basis(wanted, None if as_of is None else iso(now), run_name)
+        basis = asked.basis(wanted, None if then is None else iso(then), run_name)
         _check_target(target, source)
         for _ in asked.rows(basis):
             pass
@@ -150,7 +152,7 @@ class _Asked:
                 raise ServingError(
                     f"the file has no column '{name}'", expected="one of: " + ", ".join(raw), file=self.source
                 )
-        self.scorer.check_columns(raw, own=named)
+        self.scorer.check_columns(raw, own=named, file=self.source)
 
     def _own(self, value: Any, row: int, line: int | None) -> str:
         from countermark.errors import ServingError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from countermark.ledger.entry import ONCE, EntryRef, Item, Row
+from countermark.ledger.entry import GOES_WITH, ONCE, EntryRef, Item, Row
 
 Name: TypeAlias = tuple[str, str]
 """Kind and key."""
@@ -17,7 +17,8 @@ def names_of(items: Sequence[Item], kinds: Sequence[str] = ONCE) -> set[Name]:
 
 
 class Batch:
-    """Items of one transaction without the decisions and events that are stored already or come twice.
+    """Items of one transaction without the decisions and events that are stored already or come twice, and without the
+    shadows that come with such a decision: they were stored with it.
 
     Args:
         items: Items in order.
@@ -29,17 +30,19 @@ class Batch:
         # By item: the stored reference, or the place of its fresh item and whether it is a repeat of that one.
         self._answers: list[EntryRef | tuple[int, bool]] = []
         first: dict[Name, int] = {}
+        repeated: dict[Name, EntryRef | tuple[int, bool]] = {}
         for item in items:
+            name = item[0], item[1]
             if item[0] in ONCE:
-                name = item[0], item[1]
-                known = stored.get(name)
-                if known is not None:
-                    self._answers.append(known)
-                    continue
                 place = first.setdefault(name, len(self.fresh))
-                if place != len(self.fresh):
-                    self._answers.append((place, True))
+                known = stored.get(name)
+                if known is not None or place != len(self.fresh):
+                    repeated[name] = known or (place, True)
+                    self._answers.append(repeated[name])
                     continue
+            elif (head := (GOES_WITH.get(item[0], ""), item[1])) in repeated:
+                self._answers.append(repeated[head])
+                continue
             self._answers.append((len(self.fresh), False))
             self.fresh.append(item)
 

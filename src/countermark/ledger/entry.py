@@ -34,6 +34,9 @@ KINDS = (
 ONCE = ("decision", "event")
 """Kinds whose key is stored once on the whole ledger, whichever writer it comes to."""
 
+GOES_WITH = {"shadow": "decision"}
+"""Kinds that, in one transaction with an entry of the other kind under the same key, are stored only if that one is."""
+
 GENESIS = bytes(32)
 """What the first entry of a chain names as the hash before it."""
 

@@ -72,7 +72,8 @@ class Route(Closed, frozen=True, kw_only=True):
     """Why this release decided.
 
     Attributes:
-        arm: ``champion``, ``candidate`` (canary or shadow of a rollout) or ``challenger`` (standing).
+        arm: ``champion``, ``candidate`` (canary or shadow of a rollout), ``challenger`` (standing), or ``pinned``: the
+            release was named by whoever scored a file, whatever the routing said.
         rollout: Id of the rollout in force, or None.
         stage: Its stage.
         share: Share of traffic that the candidate had.
@@ -80,7 +81,7 @@ class Route(Closed, frozen=True, kw_only=True):
         table: Version of the routing table.
     """
 
-    arm: Literal["champion", "candidate", "challenger"]
+    arm: Literal["champion", "candidate", "challenger", "pinned"]
     rollout: str | None = None
     stage: str | None = None
     share: float = 0.0

@@ -35,6 +35,11 @@ class ModelRoute(Closed, frozen=True, kw_only=True):
     rollout: str | None = None
     stage: str | None = None
 
+    @property
+    def proven(self) -> tuple[str, ...]:
+        """Versions that answer, or answered, everybody, newest first."""
+        return self.fallbacks if self.champion is None else (self.champion, *self.fallbacks)
+
 
 class RoutingTable(Closed, frozen=True, kw_only=True):
     """The routes of every model that has one, numbered without gaps.

@@ -133,6 +133,8 @@ def _inputs(record: DecisionRecord, release: OpenRelease) -> tuple[FileInput, ..
 
 def _route(record: DecisionRecord) -> str:
     route = record.route
+    if route.arm == "pinned":
+        return f"named by whoever scored the file, whatever the routing said (routing table {route.table})"
     if route.rollout is None:
         return f"{route.arm}; no rollout was in force (routing table {route.table})"
     return (

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections.abc import Iterator
 
 from countermark.errors import ReplayError
+from countermark.ledger.entry import Row
 from countermark.ledger.ledger import Ledger
 
 
@@ -14,7 +16,8 @@ def draw(
 ) -> tuple[str, ...]:
     """Ids of a random sample of decisions: those with the smallest SHA-256 of ``SEED:ID``.
 
-    The draw depends on the seed and on which decisions there are, not on the order or the chain they were written to.
+    The draw depends on the seed and on which decisions there are, not on the order or the chain they were written to. A
+    decision that was changed since is drawn by what it says now: replaying it names the damage.
 
     Args:
         ledger: The ledger.
@@ -31,11 +34,20 @@ def draw(
     if count < 1:
         raise ReplayError("nothing to replay", expected="a sample of one decision or more", got=str(count))
     marker = None if model is None else f'"model":"{model}"'.encode()
-    found = (
-        entry.key
-        for entry in ledger.read(["decision"])
-        if entry.at > after
-        and (until is None or entry.at <= until)
-        and (marker is None or (marker in entry.payload and entry.json()["model"] == model))
-    )
-    return tuple(heapq.nsmallest(count, found, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest()))
+    changed: list[Row] = []
+
+    def keys() -> Iterator[str]:
+        for entry in ledger.read(["decision"], damaged=lambda _, row: changed.append(row)):
+            if _within(entry.at, after, until) and (
+                marker is None or (marker in entry.payload and entry.json()["model"] == model)
+            ):
+                yield entry.key
+        for _, at, _, key, payload, *_ in changed:
+            if _within(at, after, until) and (marker is None or marker in payload):
+                yield key
+
+    return tuple(heapq.nsmallest(count, keys(), key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest()))
+
+
+def _within(at: str, after: str, until: str | None) -> bool:
+    return at > after and (until is None or at <= until)

@@ -62,8 +62,7 @@ def champion_of(catalog: Catalog, table: RoutingTable, model: str) -> ServedRele
     if planned is None:
         return catalog.standing(model)
     releases = catalog.models.get(model, {})
-    entitled = (planned.champion, *planned.fallbacks)
-    return next((releases[version] for version in entitled if version is not None and version in releases), None)
+    return next((releases[version] for version in planned.proven if version in releases), None)
 
 
 def route(catalog: Catalog, table: RoutingTable, model: str, sticky: str) -> Target | None:

@@ -192,7 +192,7 @@ class DecisionService:
             raise self.not_served(model)
         about = first.entity(asked.request, asked.entity)
         if pinned is not None:
-            target: Target | None = Target(pinned, Route(arm="champion"), ())
+            target: Target | None = Target(pinned, Route(arm="pinned", table=self.table.version), ())
         else:
             target = route(self.catalog, self.table, model, about if about is not None else key)
         if target is None:
