@@ -35,7 +35,7 @@ _COLUMNS = ("id", "entity", "at", "release", "score", "probability", "grade", "d
 @click.option("--features", envvar="COUNTERMARK_FEATURES", help="Online feature store: sqlite:///PATH or redis://...")
 @click.option("--id", "id_column", help="Column with the id of a case; the file and the row make the id otherwise.")
 @click.option("--entity", "entity_column", help="Column that names the entity; the model's own otherwise.")
-@click.option("--as-of", help="Instant of the decisions; the present otherwise.")
+@click.option("--as-of", help="Instant of the cases; the present otherwise. The present says who may decide.")
 @click.option("--run", "run_name", help="Name of this run: a file that was scored is decided anew under another one.")
 @click.option("--trust-root", envvar="COUNTERMARK_TRUST_ROOT", metavar="DIGEST", help="Digest of the genesis.")
 def score(
