@@ -200,7 +200,9 @@ def tuesday(dana: Person, vera: Person, eli: Person) -> None:
     assert "decided 250, refused 0; every decision is on the ledger" in told
     assert "250 decisions" in eli.does("monitor", "run", "--all")
     tomorrow = (datetime.now(UTC).date() + timedelta(days=1)).isoformat()
-    assert f"{REF}  " in eli.does("monitor", "run", "--all", "--as-of", tomorrow)
+    eli.refused("monitor", "run", "--all", "--as-of", tomorrow)
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    assert f"{REF}  " in eli.does("monitor", "run", "--all", "--as-of", now)
     told = eli.does("review", "prepare")
     assert "1 production models" in told
     assert "200 of 200 replayed decisions identical" in told

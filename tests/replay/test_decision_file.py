@@ -331,6 +331,8 @@ def test_the_command_writes_both_and_prints_the_same_json(
     result = CliRunner().invoke(app, ["replay", declined.id, *to, *options])
     assert result.exit_code == 0, result.output
     assert "second opinion (LIME" in result.output
+    fit = json.loads((tmp_path / f"decision_{declined.id}.json").read_text())["second_opinion"]["fit"]
+    assert ("It explains little: do not rely on it" in result.output) is (fit < 0.5)
     assert str(tmp_path / f"decision_{declined.id}.pdf") in result.output
     told = json.loads(CliRunner().invoke(app, ["replay", declined.id, "--json", *options]).output)
     assert told["format"] == "countermark/decision_file/1"

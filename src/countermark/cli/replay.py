@@ -167,6 +167,7 @@ def _one(replayer: Replayer, identity: str, *, seed: int, to: Path | None, expla
             click.echo(
                 f"second opinion ({opinion.method}, fit {opinion.fit:.2f}): {opinion.agrees} of its first "
                 f"{opinion.top} inputs are among the exact ones"
+                + (". It explains little: do not rely on it" if opinion.weak else "")
             )
     if as_json:
         print_json(told)

@@ -151,6 +151,10 @@ class OpinionLine(Closed, frozen=True, kw_only=True):
     exact: float
 
 
+WEAK_FIT = 0.5
+"""Share of the variation that a second opinion must explain to be called one; below it whoever shows it warns."""
+
+
 class SecondOpinion(Closed, frozen=True, kw_only=True):
     """An approximate explanation beside the exact one, for an inquiry.
 
@@ -173,6 +177,11 @@ class SecondOpinion(Closed, frozen=True, kw_only=True):
     lines: tuple[OpinionLine, ...]
     agrees: int
     top: int
+
+    @property
+    def weak(self) -> bool:
+        """Whether it explains too little of the scorer around the case to be relied on."""
+        return self.fit < WEAK_FIT
 
 
 class DecisionFile(Closed, frozen=True, kw_only=True):

@@ -20,8 +20,6 @@ from countermark.report.short import ShortDocument, chip, middle, signed
 from countermark.report.text_safety import breakable
 
 _SCALES = {"fixed": "on the master scale", "quantile": "of this release: equal shares of its calibration sample"}
-_WEAK = 0.5
-"""Share of the variation that a second opinion must explain to be called one; below it the page warns."""
 _HARDLY = 0.05
 """Share of the first reason's contribution below which a reason hardly counts."""
 
@@ -161,7 +159,7 @@ def _context(made: DecisionFile, fit: _Fit) -> dict[str, Any]:
         "opinion": None
         if made.second_opinion is None
         else [(middle(o.stated), o.weight, o.exact) for o in made.second_opinion.lines[: fit.opinion]],
-        "weak": made.second_opinion is not None and made.second_opinion.fit < _WEAK,
+        "weak": made.second_opinion is not None and made.second_opinion.weak,
         "as_of_same": all(item.as_of == made.at for item in made.inputs),
     }
 
