@@ -33,6 +33,9 @@ from countermark.ledger.verification import Problem, Progress, VerifyReport, ver
 PAGE = 512
 """Rows per query: short read transactions, so that a slow reader holds nothing back."""
 
+Damaged = Callable[[str, Row], None]
+"""Takes the chain and the row of an entry that was changed after it was written."""
+
 
 class ChainWriter(Protocol):
     """The one writer of a chain."""
@@ -208,14 +211,7 @@ class Ledger(ABC):
             LedgerError: If the kind is unknown, the ledger cannot be read, or one of the entries was changed.
         """
         _known_kind(kind)
-        found = []
-        for chain, row in self._find(kind, key):
-            if not intact(chain, row):
-                raise LedgerError(
-                    f"entry {row[0]} of chain '{chain}' was changed after it was written",
-                    hint="verify the ledger: countermark ledger verify",
-                )
-            found.append(entry_of(chain, row))
+        found = [entry for at in self._find(kind, key) if (entry := _sound(*at, None)) is not None]
         return sorted(found, key=lambda entry: (entry.at, entry.chain, entry.seq))
 
     def cursor(self) -> dict[str, int]:
@@ -223,9 +219,14 @@ class Ledger(ABC):
         return {chain: seq for chain, (seq, _) in self.heads().items()}
 
     def read(
-        self, kinds: Iterable[str] | None = None, after: Cursor | None = None, limit: int | None = None
+        self,
+        kinds: Iterable[str] | None = None,
+        after: Cursor | None = None,
+        limit: int | None = None,
+        *,
+        damaged: Damaged | None = None,
     ) -> Iterator[Entry]:
-        """Entries in order of their chain; between chains by instant.
+        """Entries in order of their chain, each with its hash checked; between chains by instant.
 
         What is written after the call is not part of it. To go on later, keep ``cursor[entry.chain] = entry.seq`` of
         the entries that were seen. A poll that finds nothing costs one look-up per chain.
@@ -234,9 +235,11 @@ class Ledger(ABC):
             kinds: Kinds to read; all of them otherwise.
             after: Cursor; from the start otherwise.
             limit: Most entries to give.
+            damaged: For a reader that has to go on: told of every entry that was changed, which is then passed over.
+                It is told between the entries of that chain before and after.
 
         Raises:
-            LedgerError: If a kind is unknown or the ledger cannot be read.
+            LedgerError: If a kind is unknown, the ledger cannot be read, or, without ``damaged``, an entry was changed.
         """
         wanted = None if kinds is None else sorted(set(kinds))
         for kind in wanted or ():
@@ -246,10 +249,10 @@ class Ledger(ABC):
         # reader's cursor would step over entries it never saw.
         spans = [(chain, seen.get(chain, -1), head) for chain, (head, _) in sorted(self.heads().items())]
         spans = [span for span in spans if span[1] < span[2]]
-        return self._merge(spans, wanted, limit)
+        streams = [self._stream(chain, wanted, start, head, damaged) for chain, start, head in spans]
+        return self._merge(streams, limit)
 
-    def _merge(self, spans: list[tuple[str, int, int]], kinds: list[str] | None, limit: int | None) -> Iterator[Entry]:
-        streams = [self._stream(chain, kinds, after, head) for chain, after, head in spans]
+    def _merge(self, streams: list[Iterator[Entry]], limit: int | None) -> Iterator[Entry]:
         merged = streams[0] if len(streams) == 1 else heapq.merge(*streams, key=lambda entry: entry.at)
         left = limit
         for entry in merged if streams else ():
@@ -259,13 +262,17 @@ class Ledger(ABC):
                 left -= 1
             yield entry
 
-    def _stream(self, chain: str, kinds: list[str] | None, after: int, head: int) -> Iterator[Entry]:
+    def _stream(
+        self, chain: str, kinds: list[str] | None, after: int, head: int, damaged: Damaged | None
+    ) -> Iterator[Entry]:
         if kinds is None or len(kinds) == len(KINDS):
             rows = self.rows(chain, None, after, head)
         else:
             rows = heapq.merge(*(self.rows(chain, kind, after, head) for kind in kinds), key=lambda row: row[0])
         for row in rows:
-            yield entry_of(chain, row)
+            entry = _sound(chain, row, damaged)
+            if entry is not None:
+                yield entry
 
     def rows(self, chain: str, kind: str | None, after: int, until: int) -> Iterator[Row]:
         """Rows of a chain with ``after < seq <= until``, of one kind or of all, in order of seq."""
@@ -276,16 +283,21 @@ class Ledger(ABC):
                 return
             after = page[-1][0]
 
-    def latest(self, kind: str, *, chain: str | None = None) -> Entry | None:
+    def latest(self, kind: str, *, chain: str | None = None, damaged: Damaged | None = None) -> Entry | None:
         """The entry of a kind with the newest instant (of equal instants, the last on its chain), or None.
 
         Args:
             kind: The kind.
             chain: Look on this chain only: then it is the last there, whatever its instant.
+            damaged: Told of the last entry of a chain that was changed; the chain then counts as if it had none.
+
+        Raises:
+            LedgerError: If the ledger cannot be read, or, without ``damaged``, the last entry of a chain was changed.
         """
         _known_kind(kind)
         chains = list(self.heads()) if chain is None else [name for name in self.chains() if name == chain]
-        found = [entry_of(name, row) for name in chains if (row := self._last(name, kind)) is not None]
+        last = [(name, row) for name in chains if (row := self._last(name, kind)) is not None]
+        found = [entry for name, row in last if (entry := _sound(name, row, damaged)) is not None]
         return max(found, key=lambda entry: (entry.at, entry.seq, entry.chain), default=None)
 
     @abstractmethod
@@ -433,6 +445,25 @@ class Ledger(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def pass_over(_chain: str, _row: Row) -> None:
+    """For readers to whom an entry that was changed is as good as none."""
+
+
+def what_changed(chain: str, row: Row) -> str:
+    """Which entry was changed, in words."""
+    return f"entry {row[0]} of chain '{chain}' was changed after it was written"
+
+
+def _sound(chain: str, row: Row, damaged: Damaged | None) -> Entry | None:
+    """The entry of a row whose fields give its hash; ``damaged`` is told of any other, or else it is refused."""
+    if intact(chain, row):
+        return entry_of(chain, row)
+    if damaged is None:
+        raise LedgerError(what_changed(chain, row), hint="verify the ledger: countermark ledger verify")
+    damaged(chain, row)
+    return None
 
 
 def _known_kind(kind: str) -> None:

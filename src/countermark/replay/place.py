@@ -9,7 +9,7 @@ from functools import cached_property
 from countermark.errors import LedgerError, RegistryError
 from countermark.ledger.checkpoint import ChainHead, Checkpoint
 from countermark.ledger.entry import GENESIS, Entry, Row, intact
-from countermark.ledger.ledger import Ledger
+from countermark.ledger.ledger import Ledger, pass_over
 from countermark.ledger.merkle import root
 from countermark.registry.sshsig import CHECKPOINT_NAMESPACE, verify
 from countermark.registry.state import RegistryState
@@ -130,7 +130,7 @@ class Places:
         """Checkpoints on the ledger, newest first."""
         found = []
         # 'countermark ledger verify' names one that was changed or is none; it can witness nothing.
-        for entry in self._ledger.read(["checkpoint"], damaged=lambda _, row: None):
+        for entry in self._ledger.read(["checkpoint"], damaged=pass_over):
             try:
                 taken = Checkpoint.from_json(entry.payload)
             except LedgerError:

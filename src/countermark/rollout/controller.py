@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,8 +10,8 @@ import msgspec
 
 from countermark.config.rollout import RolloutPlan
 from countermark.errors import CountermarkError, RolloutError
-from countermark.ledger.entry import Entry, Item
-from countermark.ledger.ledger import Ledger
+from countermark.ledger.entry import Entry, Item, Row
+from countermark.ledger.ledger import Ledger, pass_over, what_changed
 from countermark.records.clock import Clock, iso
 from countermark.records.decision import encode
 from countermark.records.groups import Groups
@@ -25,7 +25,7 @@ from countermark.rollout.guards import read_guards
 from countermark.rollout.machine import FULL, RolloutState, begin, challenger_event, reconcile, step, stop
 from countermark.rollout.orders import Asked, judge, read_order, refusal
 from countermark.rollout.pairing import Pairing
-from countermark.rollout.story import Story, by_controller
+from countermark.rollout.story import Story, by_controller, no_effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ class Controller:
         self.taken: tuple[RolloutEvent, ...] = ()
         self.noticed: tuple[str, ...] = ()
         self.table = latest_table(ledger)
-        last = ledger.latest("routing", chain=WRITER)
-        self._unreadable = last is not None and _table_of(last) is None
+        self._doubtful: set[str] = set()
+        self._unreadable = _written_table(ledger) is None
 
     @property
     def states(self) -> Mapping[str, RolloutState]:
@@ -171,7 +171,7 @@ class Controller:
         """The controller's own chain first: what has an outcome there is no request any more."""
         odd = len(self._story.odd)
         others = []
-        for entry in self._ledger.read(("rollout",), self._cursor):
+        for entry in self._ledger.read(("rollout",), self._cursor, damaged=self._passed_over):
             self._cursor[entry.chain] = entry.seq
             if by_controller(entry):
                 self._story.read(entry)
@@ -183,6 +183,15 @@ class Controller:
                 # Of an order and its copy the first is kept.
                 self._orders.setdefault(asked.digest, asked)
         self.noticed = tuple(self._story.odd[odd:])
+
+    def _passed_over(self, chain: str, row: Row) -> None:
+        """An entry that was changed has no effect. On the controller's own chain it may have ended any rollout that ran
+        then: what has no later word on its end is turned back.
+        """
+        self._cursor[chain] = row[0]
+        self._story.odd.append(no_effect(chain, row))
+        if chain == WRITER:
+            self._doubtful |= {state.id for state in self._story.running}
 
     def _state_of_log(self) -> RegistryState | None:
         try:
@@ -263,7 +272,7 @@ class Controller:
         return msgspec.structs.replace(event, order=asked.digest)
 
     def _champion(self, story: Story, model: str, versions: Mapping[str, ReleaseFacts]) -> str | None:
-        route = _route(story, model, tuple(versions))
+        route = _route(story, model, tuple(versions), self._doubtful)
         return next(iter(versions), None) if route is None else route.champion
 
     # --- evidence
@@ -278,10 +287,16 @@ class Controller:
         if self._pairs is None:
             starts = [state.events[0].cursor or {} for state in running]
             self._pairs = {chain: min(of.get(chain, -1) for of in starts) for chain in set().union(*starts)}
-        entries = []
-        for entry in self._ledger.read(("decision", "shadow"), self._pairs):
-            self._pairs[entry.chain] = entry.seq
+        entries, pairs, changed = [], self._pairs, []
+
+        def passed_over(chain: str, row: Row) -> None:
+            pairs[chain] = row[0]
+            changed.append(f"{what_changed(chain, row)}, and is no evidence")
+
+        for entry in self._ledger.read(("decision", "shadow"), pairs, damaged=passed_over):
+            pairs[entry.chain] = entry.seq
             entries.append(entry)
+        self.noticed += tuple(changed)
         self.noticed += tuple(self._pairing.take(entries, {state.id for state in running}))
 
     def _yardstick(self, state: RolloutState, versions: Mapping[str, ReleaseFacts]) -> Yardstick:
@@ -309,6 +324,8 @@ class Controller:
             return _ended(state, "rolled_back", iso(now), f"its evidence cannot be judged: {_said(error)}")
 
     def _next(self, state: RolloutState, versions: Mapping[str, ReleaseFacts], now: datetime) -> RolloutEvent | None:
+        if state.id in self._doubtful:
+            return _ended(state, "rolled_back", iso(now), "an entry of its story was changed after it was written")
         if state.candidate not in versions:
             return _ended(state, "rolled_back", iso(now), f"version {state.candidate} is no longer authorised")
         if state.champion is None:
@@ -343,7 +360,7 @@ class Controller:
     def _table(self, story: Story, known: Mapping[str, Mapping[str, ReleaseFacts]]) -> RoutingTable:
         # A model keeps its route when nothing of it is authorised: what comes back does not come back by itself.
         every = dict.fromkeys((*known, *(state.model for state in story.states.values())))
-        routes = {model: _route(story, model, tuple(known.get(model, {}))) for model in every}
+        routes = {model: _route(story, model, tuple(known.get(model, {})), self._doubtful) for model in every}
         models = {model: route for model, route in routes.items() if route is not None}
         return RoutingTable(version=self.table.version + 1, at=iso(self._clock.now()), models=models)
 
@@ -366,10 +383,11 @@ def _started(
     return msgspec.structs.replace(event, cursor=cursor)
 
 
-def _route(story: Story, model: str, versions: tuple[str, ...]) -> ModelRoute | None:
+def _route(story: Story, model: str, versions: tuple[str, ...], doubtful: Container[str]) -> ModelRoute | None:
     """Who answers for a model, from its rollouts: the winner of the last one that was completed, until the next is.
 
-    Where that one may not be served, the newest before it stands in; a version that was turned back never does.
+    Where that one may not be served, the newest before it stands in; a version that was turned back never does. The
+    candidate of a doubtful rollout gets nothing.
     """
     states = [state for state in story.states.values() if state.model == model]
     if not versions and not states:
@@ -379,7 +397,7 @@ def _route(story: Story, model: str, versions: tuple[str, ...]) -> ModelRoute | 
     champion = next((version for version in proven if version in versions), None)
     fallbacks = tuple(version for version in proven if version != champion)
     standing = named if named in versions else None
-    running = [state for state in states if state.running]
+    running = [state for state in states if state.running and state.id not in doubtful]
     if not running:
         if not states and standing is None:
             return None
@@ -435,16 +453,22 @@ def latest_table(ledger: Ledger, *, until: str | None = None) -> RoutingTable:
     Returns:
         The last that the controller wrote and that can be read; the empty table before the first.
     """
-    newest = None
-    if until is None:
-        entry = ledger.latest("routing", chain=WRITER)
-        newest = None if entry is None else _table_of(entry)
-        if entry is None or newest is not None:
-            return newest or NO_TABLE
-    for found in ledger.read(["routing"]):
+    newest = _written_table(ledger) if until is None else None
+    if newest is not None:
+        return newest
+    for found in ledger.read(["routing"], damaged=pass_over):
         if found.chain == WRITER and (until is None or found.at <= until):
             newest = _table_of(found) or newest
     return newest or NO_TABLE
+
+
+def _written_table(ledger: Ledger) -> RoutingTable | None:
+    """The last routing table; the empty one before the first, and None where the last was changed or is none."""
+    changed: list[Row] = []
+    entry = ledger.latest("routing", chain=WRITER, damaged=lambda _, row: changed.append(row))
+    if entry is None:
+        return None if changed else NO_TABLE
+    return _table_of(entry)
 
 
 def _table_of(entry: Entry) -> RoutingTable | None:

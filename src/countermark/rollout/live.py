@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from countermark.ledger.entry import Entry
-from countermark.ledger.ledger import Ledger
+from countermark.ledger.ledger import Ledger, pass_over
 from countermark.records.clock import parse_instant
 from countermark.registry.state import RegistryState
 from countermark.rollout.controller import latest_table
 from countermark.rollout.events import RolloutEvent
 from countermark.rollout.machine import RolloutState
 from countermark.rollout.orders import Asked, judge, read_order
-from countermark.rollout.story import Story, by_controller, told
+from countermark.rollout.story import Story, by_controller, no_effect, told
 
 REMEMBERED = timedelta(days=7)
 """How long a refused order is shown."""
@@ -64,22 +64,31 @@ def outcome_of(ledger: Ledger, order: str) -> RolloutEvent | None:
         ledger: The ledger.
         order: Digest of the order.
     """
-    return told(ledger.read(["rollout"])).outcomes.get(order)
+    return told(_written(ledger, None)[0]).outcomes.get(order)
 
 
 def _written(ledger: Ledger, until: str | None) -> tuple[list[Entry], list[Entry]]:
     """What the controller wrote, in the order of its chain, and what else there is of kind ``rollout``.
 
     The controller's chain counts as far as the last entry of that time: a clock that was set back tears no hole in it.
+    What was changed after it was written is passed over, as the controller does; ``damage`` names it.
     """
     mine: list[Entry] = []
     others: list[Entry] = []
-    for entry in ledger.read(["rollout"]):
+    for entry in ledger.read(["rollout"], damaged=pass_over):
         (mine if by_controller(entry) else others).append(entry)
     if until is None:
         return mine, others
     end = max((k for k, entry in enumerate(mine) if entry.at <= until), default=-1)
     return mine[: end + 1], [entry for entry in others if entry.at <= until]
+
+
+def damage(ledger: Ledger) -> tuple[str, ...]:
+    """Entries about rollouts and routing that were changed after they were written, in words: they have no effect."""
+    found: list[str] = []
+    for _ in ledger.read(["rollout", "routing"], damaged=lambda *what: found.append(no_effect(*what))):
+        pass
+    return tuple(found)
 
 
 def _waiting(story: Story, others: Sequence[Entry]) -> list[Asked]:
@@ -139,6 +148,7 @@ def strays(ledger: Ledger, state: RegistryState, *, until: str | None = None) ->
     story = told(mine)
     known = set(state.models)
     return (
+        *damage(ledger),
         *story.odd,
         *(event.reason for event in story.refused if event.model not in known and _recent(event.at, state.now)),
         *(

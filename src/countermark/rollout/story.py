@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from countermark.errors import RolloutError
-from countermark.ledger.entry import Entry
+from countermark.ledger.entry import Entry, Row
+from countermark.ledger.ledger import what_changed
 from countermark.rollout.events import WRITER, RolloutEvent, event_of
 from countermark.rollout.machine import STANDING, RolloutState, follow
 from countermark.rollout.orders import ROLES, signed_order
@@ -73,6 +74,11 @@ class Story:
     def running(self) -> list[RolloutState]:
         """Rollouts that have not ended."""
         return [state for state in self.states.values() if state.running]
+
+
+def no_effect(chain: str, row: Row) -> str:
+    """What is said of an entry that was changed after it was written."""
+    return f"{what_changed(chain, row)}, and has no effect"
 
 
 def told(entries: Iterable[Entry]) -> Story:
