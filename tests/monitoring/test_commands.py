@@ -16,13 +16,15 @@ from click.testing import CliRunner, Result
 from countermark.cli import rollout as rollout_commands
 from countermark.cli.root import app
 from countermark.config.rollout import RolloutPlan
-from countermark.errors import ConfigError, MonitoringError, RegistryError, RolloutError, SourceError
+from countermark.errors import ConfigError, LedgerError, MonitoringError, RegistryError, RolloutError, SourceError
 from countermark.ledger.entry import Item
 from countermark.ledger.opening import open_ledger
 from countermark.monitoring.challenge import ChallengeEvidence
+from countermark.monitoring.findings import standing_findings
 from countermark.records.clock import SystemClock, iso
 from countermark.records.decision import encode
 from countermark.records.digest import sha256_hex
+from countermark.records.lights import Light
 from countermark.rollout import orders
 from countermark.rollout.controller import Controller
 from countermark.rollout.events import RolloutEvent, event_bytes
@@ -31,6 +33,7 @@ from countermark.rollout.machine import begin
 from countermark.serving.catalog import load_catalog
 from countermark.serving.leader import release_facts
 from tests.bank import make_bank
+from tests.ledger.damage import change
 from tests.monitoring.productions import bound, outcome, record
 from tests.monitoring.test_findings import listener
 from tests.registry.people import key
@@ -220,6 +223,56 @@ def test_a_release_that_cannot_be_opened_is_not_passed_over(bank: Path, tmp_path
     left = run("monitor", "run", "--all", "--releases", str(empty.folder), "--trust-root", empty.trust_root).output
     assert "✓ closed toy_pd: it is no longer in production" in left
     assert left.endswith("no model is in production\n")
+
+
+def test_nothing_is_known_of_the_future(bank: Path) -> None:
+    traffic(bank, missing=True)
+    ahead = iso(NOW + timedelta(days=400))
+    for asked in (["monitor", "run", "toy_pd"], ["monitor", "run", "--all"]):
+        assert "nothing is known of the future" in refused(MonitoringError, *asked, "--as-of", ahead)
+    assert "nothing is known of the future" in refused(MonitoringError, "monitor", "show", "--at", ahead)
+    with open_ledger(bank / "ledger") as ledger:
+        assert list(ledger.read(["monitor", "finding"])) == []
+
+
+def test_what_bears_a_later_date_hides_no_finding(bank: Path) -> None:
+    traffic(bank, missing=True)
+    run("monitor", "run", "toy_pd")
+    with open_ledger(bank / "ledger") as ledger:
+        (stands,) = standing_findings(ledger).values()
+        ahead = iso(NOW + timedelta(days=400))
+        closed = msgspec.structs.replace(stands, status="closed", light=Light.PASS, at=ahead)
+        ledger.append("finding", closed.id, encode(closed), ahead)
+    assert "change of the share missing of income" in run("monitor", "show").output
+
+
+def test_no_command_believes_an_outcome_that_was_changed(bank: Path) -> None:
+    traffic(bank, days=45, labels=True)
+    with open_ledger(bank / "ledger") as ledger:
+        entry = next(iter(ledger.read(["outcome"])))
+    change(bank / "ledger", entry.seq, payload=entry.payload.replace(b'"source":"t"', b'"source":"u"'))
+    for asked in (["run", "toy_pd"], ["challenge", "toy_pd", "--champion", "1.0.0", "--challenger", "2.0.0"]):
+        text = refused(LedgerError, "monitor", *asked)
+        assert f"entry {entry.seq} of chain 'chain-000' was changed after it was written" in text
+        assert "countermark ledger verify" in text
+    assert f"seq {entry.seq}" in refused(LedgerError, "ledger", "verify")
+
+
+def test_both_sinks_of_a_run_are_told(bank: Path) -> None:
+    traffic(bank, missing=True)
+    with listener() as (address, taken):
+        text = refused(MonitoringError, "monitor", "run", "toy_pd", "--log", "nowhere/x.jsonl", "--webhook", address)
+    assert "nowhere/x.jsonl: the log of findings cannot be written" in text
+    assert len(taken) == 1
+    assert "change of the share missing of income" in run("monitor", "show").output
+
+
+def test_evidence_that_cannot_be_written_is_told(bank: Path) -> None:
+    traffic(bank, days=45, n=5)
+    asked = ["monitor", "challenge", "toy_pd", "--champion", "1.0.0", "--challenger", "2.0.0", "--to", "nowhere/x.json"]
+    text = refused(MonitoringError, *asked)
+    assert "nowhere/x.json: the evidence cannot be written" in text
+    assert "got: No such file or directory" in text
 
 
 def test_challenge_writes_the_evidence_that_a_proposal_attaches(bank: Path) -> None:

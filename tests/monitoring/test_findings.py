@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,7 +19,8 @@ import pytest
 from countermark.config.monitor import MonitorPlan
 from countermark.errors import MonitoringError
 from countermark.monitoring.findings import findings_of, standing_findings, worst_of
-from countermark.monitoring.run import ModelRun, log_findings, post_findings, run_monitor
+from countermark.monitoring.run import ModelRun, run_monitor
+from countermark.monitoring.sinks import log_findings, post_findings, tell
 from countermark.records.clock import iso
 from countermark.records.decision import decode
 from countermark.records.lights import Light
@@ -242,6 +244,94 @@ def test_the_log_grows_by_a_line_per_finding(runs: tuple[ModelRun, ...], tmp_pat
 def test_a_log_that_cannot_be_written_is_told(runs: tuple[ModelRun, ...], tmp_path: Path) -> None:
     with pytest.raises(MonitoringError, match="the log of findings cannot be written"):
         log_findings(tmp_path / "nowhere" / "findings.jsonl", runs)
+
+
+def test_both_sinks_are_tried_and_all_failures_are_told(runs: tuple[ModelRun, ...], tmp_path: Path) -> None:
+    nowhere, log = tmp_path / "nowhere" / "findings.jsonl", tmp_path / "findings.jsonl"
+    with listener() as (address, taken):
+        with pytest.raises(MonitoringError, match="the log of findings cannot be written"):
+            tell(runs, log=nowhere, webhook=address)
+        assert len(taken) == 1, "the webhook was called all the same"
+        tell(runs, log=log, webhook=address)
+    assert len(log.read_text(encoding="utf-8").splitlines()) == len(runs[0].findings)
+    with listener(500) as (address, _):
+        with pytest.raises(MonitoringError) as raised:
+            tell(runs, log=nowhere, webhook=address)
+        assert raised.value.what == "neither the log nor the webhook took the findings"
+        assert str(nowhere) in str(raised.value.got)
+        assert "500" in str(raised.value.got)
+        with pytest.raises(MonitoringError, match="the webhook did not take the findings"):
+            tell(runs, log=log, webhook=address)
+    tell(runs)
+
+
+@contextmanager
+def answering(*pieces: bytes, pause: float = 0.0) -> Iterator[str]:
+    """A server that answers every request with these bytes, a pause before each, and hangs up."""
+    server = socket.create_server(("127.0.0.1", 0))
+    stopped = threading.Event()
+
+    def answer() -> None:
+        with suppress(OSError):
+            while not stopped.is_set():
+                taken, _ = server.accept()
+                with taken, suppress(OSError):
+                    taken.recv(1 << 20)
+                    for piece in pieces:
+                        stopped.wait(pause)
+                        taken.sendall(piece)
+                    taken.shutdown(socket.SHUT_WR)
+                    taken.recv(1 << 20)
+
+    threading.Thread(target=answer, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/hook"
+    finally:
+        stopped.set()
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "why"),
+    [
+        ((b"HTTP/1.1 204 No Content\r\nX-Drip: a",), "cut off in its header"),
+        ((b"HTTP/1.1 204 No Content\r\nX-Drip: a\r\n",), "cut off in its header"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",), "IncompleteRead"),
+        ((b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nsho",), "IncompleteRead"),
+        ((b"",), ""),
+    ],
+)
+def test_an_answer_that_is_not_whole_is_a_failure(
+    runs: tuple[ModelRun, ...], pieces: tuple[bytes, ...], why: str
+) -> None:
+    with answering(*pieces) as address, pytest.raises(MonitoringError) as raised:
+        post_findings(address, runs, seconds=5)
+    assert raised.value.what == "the webhook did not take the findings"
+    assert why in str(raised.value.got)
+
+
+def test_an_answer_that_drips_is_given_up_in_time(runs: tuple[ModelRun, ...]) -> None:
+    """Each read is quick, and all of them together are not."""
+    drip = (b"HTTP/1.1 200 OK\r\nX-Drip: ", *(b"a" for _ in range(100)), b"\r\nContent-Length: 0\r\n\r\n")
+    start = time.monotonic()
+    with answering(*drip, pause=0.1) as address, pytest.raises(MonitoringError, match="did not take") as raised:
+        post_findings(address, runs, seconds=0.5)
+    assert time.monotonic() - start < 5
+    assert raised.value.got == "no whole answer within 0.5 seconds"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\nas long as it lasts",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    ],
+)
+def test_a_whole_answer_is_taken(runs: tuple[ModelRun, ...], answer: bytes) -> None:
+    with answering(answer) as address:
+        post_findings(address, runs)
 
 
 def test_the_plan_names_who_acts(world: World) -> None:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from countermark.errors import MonitoringError
+from countermark.errors import LedgerError, MonitoringError
 from countermark.monitoring.window import pin, read_production
 from countermark.records.clock import iso
 from countermark.scoring.decider import VALUE_ONLY
+from tests.ledger.damage import change
 from tests.monitoring.productions import AS_OF, World, bound, record
 
 
@@ -85,11 +86,35 @@ def test_an_outcome_by_entity_belongs_to_its_only_decision_before_it(world: Worl
     assert outcomes(world) == {one.id: 1}
 
 
-def test_an_outcome_of_the_decision_says_more_than_one_of_the_entity(world: World) -> None:
+@pytest.mark.parametrize("entity_first", [True, False])
+def test_the_last_word_holds_whether_it_names_the_decision_or_the_entity(world: World, entity_first: bool) -> None:
+    (one,) = world.decide(1, ago=60)
+    names: list[dict[str, Any]] = [{"decision": one.id}, {"decision": None, "entity": one.entity}]
+    first, second = reversed(names) if entity_first else names
+    world.told(**second, value=1, ago=10)
+    world.told(**first, value=0, ago=20)
+    assert outcomes(world) == {one.id: 1}
+    assert outcomes(world, days=-15) == {one.id: 0}
+
+
+def test_of_two_learned_at_once_the_one_that_names_the_decision_says_more(world: World) -> None:
     (one,) = world.decide(1, ago=60)
     world.told(one.id, 0, ago=20)
-    world.told(None, 1, ago=10, entity=one.entity)
+    world.told(None, 1, ago=20, entity=one.entity)
     assert outcomes(world) == {one.id: 0}
+
+
+def test_a_correction_by_entity_that_could_be_about_several_decisions_corrects_none(world: World) -> None:
+    one, two = world.decide(2, ago=60)
+    again = record("again", iso(AS_OF - timedelta(days=50)), 0.1, entity=one.entity)
+    world.put("decision", again.id, again, again.at)
+    world.told(one.id, 0, ago=20)
+    world.told(two.id, 0, ago=20)
+    world.told(None, 1, ago=10, entity=one.entity)
+    world.told(None, 1, ago=10, entity=two.entity, observed_at=iso(AS_OF - timedelta(days=70)))
+    assert outcomes(world) == {one.id: 0, two.id: 0}
+    world.told(None, 1, ago=9, entity=one.entity, observed_at=iso(AS_OF - timedelta(days=55)))
+    assert outcomes(world) == {one.id: 1, two.id: 0}, "observed before the second decision was made"
 
 
 def test_an_entity_that_is_named_like_a_decision_is_no_decision(world: World) -> None:
@@ -202,6 +227,27 @@ def test_a_wrong_outcome_by_entity_is_corrected_by_the_entity(world: World) -> N
         world.told(None, 7, ago=20, entity=made.entity)
     world.told(None, 1, ago=10, entity=one.entity)
     assert (outcomes(world), odd(world)) == ({one.id: 1}, (1, 3))
+
+
+def test_a_wrong_outcome_is_corrected_by_one_that_names_the_same_case_otherwise(world: World) -> None:
+    one, two = world.decide(2, ago=60)
+    world.told(one.id, 7, ago=20)
+    world.told(None, 7, ago=20, entity=two.entity)
+    assert odd(world) == (2, 2)
+    world.told(None, 1, ago=10, entity=one.entity)
+    world.told(two.id, 1, ago=10)
+    assert (outcomes(world), odd(world)) == ({one.id: 1, two.id: 1}, (0, 4))
+
+
+@pytest.mark.parametrize("kind", ["decision", "outcome", "override"])
+def test_an_entry_that_was_changed_is_believed_by_nobody(world: World, kind: str) -> None:
+    (one,) = world.decide(1, ago=60)
+    world.told(one.id, 0, ago=20)
+    world.overrides([one])
+    (entry,) = world.ledger.read([kind])
+    change(world.folder, entry.seq, payload=entry.payload.replace(b"final", b"Final").replace(b"m", b"n"))
+    with pytest.raises(LedgerError, match=f"entry {entry.seq} of chain 'chain-000' was changed after it was written"):
+        read_production(world.ledger, AS_OF)
 
 
 def test_an_unresolved_outcome_may_say_anything(world: World) -> None:

@@ -51,9 +51,13 @@ def run(
     releases: Path | None,
     trust_root: str | None,
 ) -> None:
-    """Check MODELS, or --all of them, and put readings and findings on the ledger."""
+    """Check MODELS, or --all of them, and put readings and findings on the ledger.
+
+    An instant in the future is refused. A log or webhook that fails keeps the other from nothing, and is an error.
+    """
     from countermark.config.operations import monitor_plans
-    from countermark.monitoring.run import log_findings, plans_for, post_findings, report_unwatched, run_monitor
+    from countermark.monitoring.run import plans_for, report_unwatched, run_monitor
+    from countermark.monitoring.sinks import tell
     from countermark.records.groups import read_groups
     from countermark.serving.catalog import load_catalog
 
@@ -76,8 +80,6 @@ def run(
         )
         silent = report_unwatched(ledger, _unwatched(directory, catalog, declared, instant), instant) if every else None
     told: list[ModelRun | UnwatchedRun] = [*runs, *([] if silent is None else [silent])]
-    if log_file is not None:
-        log_findings(log_file, told)
     if as_json:
         print_json([_told(one) for one in told if one in runs or one.findings])
     else:
@@ -87,8 +89,7 @@ def run(
             _show_unwatched(silent)
         if not runs and not (silent and silent.models):
             click.echo("no model is in production")
-    if webhook is not None:
-        post_findings(webhook, told)
+    tell(told, log=log_file, webhook=webhook)
 
 
 def _unwatched(
@@ -139,11 +140,16 @@ def _show_unwatched(silent: UnwatchedRun) -> None:
 def show(models: tuple[str, ...], closed: bool, at: str | None, as_json: bool, address: str | None) -> None:
     """Show the findings of production that stand, of MODELS or of all."""
     from countermark.monitoring.findings import standing_findings
+    from countermark.monitoring.window import require_past
     from countermark.records.clock import iso
     from countermark.records.decision import as_document
 
+    now = moment(None)
+    instant = now if at is None else moment(at)
+    require_past(instant, now)
     with opened_ledger(address) as ledger:
-        found = standing_findings(ledger, until=None if at is None else iso(moment(at)))
+        # What bears a later date hides nothing that stands now.
+        found = standing_findings(ledger, until=iso(instant))
     told = [
         finding
         for _, finding in sorted(found.items())
@@ -227,7 +233,10 @@ def challenge(
     )
     data = pretty_json(as_document(found))
     if to is not None:
-        to.write_bytes(data)
+        try:
+            to.write_bytes(data)
+        except OSError as error:
+            raise MonitoringError("the evidence cannot be written", got=error.strerror, file=to) from None
     click.echo(f"{found.decisions:,} decisions scored by both, {found.labelled:,} with a matured label")
     difference = "not known" if found.auc.difference is None else f"{found.auc.difference:+.4f}"
     interval = "" if found.auc.low is None else f" ({found.auc.low:+.4f} to {found.auc.high:+.4f})"

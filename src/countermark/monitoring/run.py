@@ -1,16 +1,11 @@
-"""A monitoring run: read the ledger, check every model, write down what was found, tell those who act."""
+"""A monitoring run: read the ledger, check every model, write down what was found."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import urllib.error
-import urllib.request
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from countermark.config.monitor import MonitorPlan
 from countermark.errors import MonitoringError
@@ -18,9 +13,9 @@ from countermark.ledger.entry import Item
 from countermark.ledger.ledger import Ledger
 from countermark.monitoring.checks import checks_off, readings, watch
 from countermark.monitoring.findings import Unwatched, findings_of, standing_findings, unwatched_findings
-from countermark.monitoring.window import Production, read_production
+from countermark.monitoring.window import Production, read_production, require_past
 from countermark.records.clock import iso
-from countermark.records.decision import as_document, encode
+from countermark.records.decision import encode
 from countermark.records.groups import Groups
 from countermark.records.profile import ReferenceProfile
 from countermark.records.watch import LiveFinding, ModelWatch
@@ -42,8 +37,6 @@ class WatchedRelease:
 
 
 PLAN_HINT = "write one: owner, maturity_days and limits (docs/reference/monitoring.md has an example)"
-
-_SHOW = "they are on the ledger: countermark monitor show"
 
 Releases = Mapping[str, Mapping[str, WatchedRelease]]
 """Releases by model and version."""
@@ -112,13 +105,15 @@ def run_monitor(
         plans: Monitoring plans of the models to check.
         as_of: Instant; nothing that was learned later counts.
         groups: Protected groups by entity; None where they are not at hand.
-        now: The present: runs and checkpoints on the ledger that bear a later date count for nothing. None believes
-            every date.
+        now: The present: no instant after it is taken, and runs and checkpoints on the ledger that bear a later date
+            count for nothing. None believes every date.
 
     Raises:
-        MonitoringError: If a model has no release.
-        LedgerError: If the ledger cannot be read or written.
+        MonitoringError: If the instant lies in the future, or a model has no release.
+        LedgerError: If the ledger cannot be read or written, or an entry was changed after it was written.
     """
+    if now is not None:
+        require_past(as_of, now)
     production = read_production(ledger, as_of, now)
     before = standing_findings(ledger, until=iso(as_of))
     runs = []
@@ -208,41 +203,3 @@ def _model(
         readings=readings(watched),
         off=checks_off(plan.limits),
     )
-
-
-def log_findings(path: Path, runs: Sequence[ModelRun | UnwatchedRun]) -> None:
-    """Append the findings of a run to a file, one JSON object a line.
-
-    Raises:
-        MonitoringError: If the file cannot be written. The findings are on the ledger all the same.
-    """
-    lines = [json.dumps(as_document(finding), sort_keys=True) + "\n" for run in runs for finding in run.findings]
-    try:
-        with path.open("a", encoding="utf-8") as stream:
-            stream.writelines(lines)
-    except OSError as error:
-        raise MonitoringError(
-            "the log of findings cannot be written", got=error.strerror, hint=_SHOW, file=path
-        ) from None
-
-
-def post_findings(url: str, runs: Sequence[ModelRun | UnwatchedRun], *, seconds: float = 10.0) -> None:
-    """Send the findings of a run to a webhook: one POST with a JSON array, also an empty one.
-
-    Raises:
-        MonitoringError: If the address is not HTTP, or the other side does not take it. The findings are on the ledger
-            all the same.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise MonitoringError("a webhook needs an HTTP address", expected="http:// or https://")
-    body = json.dumps([as_document(finding) for run in runs for finding in run.findings]).encode()
-    try:
-        request = urllib.request.Request(url, data=body, headers={"content-type": "application/json"}, method="POST")
-        with urllib.request.urlopen(request, timeout=seconds):
-            pass
-    except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
-        raise MonitoringError(
-            "the webhook did not take the findings",
-            got=str(error)[:200],
-            hint=_SHOW,
-        ) from None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from countermark.scoring.decider import VALUE_ONLY
 
 _Known = tuple[datetime, OutcomeRecord]
 """When the bank learned of an outcome, and the outcome."""
+
+_Whose = tuple[Literal["decision", "entity"], str]
+"""A decision or an entity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,16 @@ def first_checkpoint(ledger: Ledger, as_of: datetime, now: datetime | None = Non
     return min(taken, key=lambda one: one.at, default=None)
 
 
+def require_past(as_of: datetime, now: datetime) -> None:
+    """Refuse an instant that has not come.
+
+    Raises:
+        MonitoringError: If it lies in the future.
+    """
+    if as_of > now:
+        raise MonitoringError("nothing is known of the future", expected=f"an instant up to {iso(now)}", got=iso(as_of))
+
+
 def pin(ledger: Ledger, as_of: datetime, now: datetime) -> Checkpoint | None:
     """Take a checkpoint unless one bounds an instant already: figures of the instant are the same for ever after.
 
@@ -100,8 +114,7 @@ def pin(ledger: Ledger, as_of: datetime, now: datetime) -> Checkpoint | None:
         MonitoringError: If the instant lies in the future.
         LedgerError: If the ledger cannot be read or written.
     """
-    if as_of > now:
-        raise MonitoringError("nothing is known of the future", expected=f"an instant up to {iso(now)}", got=iso(as_of))
+    require_past(as_of, now)
     found = first_checkpoint(ledger, as_of, now)
     if found is not None or not ledger.heads():
         return found
@@ -113,8 +126,9 @@ def read_production(ledger: Ledger, as_of: datetime, now: datetime | None = None
 
     Only what was known at the instant counts: a decision by its own time, an outcome by when the bank learned of it. An
     entry that the first checkpoint since the instant does not cover was written later, whatever date it bears. Of
-    several outcomes of one decision the one learned last holds. An outcome that names no decision is the outcome of the
-    only decision about its entity up to when it was observed; where there are several, nobody can say of which. What
+    several outcomes of one decision the one learned last holds, whether it names the decision or the entity. One that
+    names no decision is the outcome of the only decision about its entity up to when it was observed; where there are
+    several, nobody can say of which. What
     cannot be an outcome of its model (a third value of an event, a date that has not come) is set aside and counted.
 
     Args:
@@ -123,7 +137,7 @@ def read_production(ledger: Ledger, as_of: datetime, now: datetime | None = None
         now: The present; see ``first_checkpoint``.
 
     Raises:
-        LedgerError: If the ledger cannot be read.
+        LedgerError: If the ledger cannot be read, or an entry was changed after it was written.
     """
     until, bound = iso(as_of), first_checkpoint(ledger, as_of, now)
     sizes = None if bound is None else {chain: head.size for chain, head in bound.chains.items()}
@@ -151,12 +165,13 @@ def read_production(ledger: Ledger, as_of: datetime, now: datetime | None = None
     for model, records in sorted(decisions.items()):
         told = outcomes.get(model, [])
         # What a model without a policy says of a case is an amount; every other model decides, and is about events.
-        good, odd = _sorted_out(told, amounts=any(record.decision == VALUE_ONLY for record in records))
+        amounts = any(record.decision == VALUE_ONLY for record in records)
+        good, odd = _sorted_out(told, _Abouts(records), amounts=amounts)
         found[model] = Production(
             model,
             tuple(sorted(records, key=lambda record: record.at)),
             {key: tuple(scores) for key, scores in shadows.get(model, {}).items()},
-            _outcomes_of(records, good),
+            good,
             frozenset(overridden),
             as_of,
             None if bound is None else bound.digest,
@@ -183,36 +198,60 @@ def _possible(outcome: OutcomeRecord, known: datetime, *, amounts: bool) -> bool
     return date_problem(observed, known) is None and value_problem(outcome.value, amounts=amounts) is None
 
 
-def _sorted_out(told: Sequence[_Known], *, amounts: bool) -> tuple[list[OutcomeRecord], tuple[str, ...]]:
-    """Outcomes that can be one of their model, and when those others were learned that none has corrected since."""
-    good: list[OutcomeRecord] = []
-    bad: list[_Known] = []
-    last: dict[tuple[str | None, str | None], datetime] = {}
-    for known, outcome in told:
-        if _possible(outcome, known, amounts=amounts):
-            good.append(outcome)
-            whose = outcome.decision, outcome.entity
-            last[whose] = max(last.get(whose, known), known)
-        else:
-            bad.append((known, outcome))
-    standing = [known for known, one in bad if last.get((one.decision, one.entity), EARLIEST) <= known]
-    return good, tuple(sorted(iso(known) for known in standing))
+class _Abouts:
+    """Says which decision an outcome is about.
 
+    Args:
+        decisions: The decisions of a model.
+    """
 
-def _outcomes_of(decisions: Sequence[DecisionRecord], outcomes: Sequence[OutcomeRecord]) -> dict[str, OutcomeRecord]:
-    """The outcome of each decision that has one."""
-    about: dict[str, list[DecisionRecord]] = {}
-    for record in decisions:
-        if record.entity is not None:
-            about.setdefault(record.entity, []).append(record)
-    found: dict[str, OutcomeRecord] = {}
-    # Outcomes that name a decision come last: they say more than those that name an entity.
-    for outcome in sorted(outcomes, key=lambda o: (o.decision is not None, parse_instant(o.known_at))):
+    def __init__(self, decisions: Sequence[DecisionRecord]) -> None:
+        self._of: dict[str, list[tuple[datetime, str]]] = {}
+        for record in decisions:
+            if record.entity is not None:
+                self._of.setdefault(record.entity, []).append((parse_instant(record.at), record.id))
+
+    def decision(self, outcome: OutcomeRecord) -> str | None:
+        """The decision that it names, or the only one about its entity up to when it was observed."""
         if outcome.decision is not None:
-            found[outcome.decision] = outcome
-        else:
+            return outcome.decision
+        try:
             seen = parse_instant(outcome.observed_at)
-            before = [record.id for record in about.get(outcome.entity or "", ()) if parse_instant(record.at) <= seen]
-            if len(before) == 1:
-                found[before[0]] = outcome
-    return found
+        except ValueError:
+            return None
+        before = [identity for at, identity in self._of.get(outcome.entity or "", ()) if at <= seen]
+        return before[0] if len(before) == 1 else None
+
+
+def _sorted_out(
+    told: Sequence[_Known], about: _Abouts, *, amounts: bool
+) -> tuple[dict[str, OutcomeRecord], tuple[str, ...]]:
+    """The outcome of each decision that has one, and when those were learned that cannot be one and that none learned
+    since corrects: none of the same decision, and none that names the same entity.
+    """
+    found: dict[str, OutcomeRecord] = {}
+    bad: list[_Known] = []
+    last: dict[_Whose, datetime] = {}
+    # Of two that were learned at one instant the one that names the decision says more.
+    for known, outcome in sorted(told, key=lambda one: (one[0], one[1].decision is not None)):
+        if not _possible(outcome, known, amounts=amounts):
+            bad.append((known, outcome))
+            continue
+        decision = about.decision(outcome)
+        if decision is not None:
+            found[decision] = outcome
+        last.update(dict.fromkeys(_whose(outcome, decision), known))
+    standing = [
+        known
+        for known, one in bad
+        if all(last.get(whose, EARLIEST) <= known for whose in _whose(one, about.decision(one)))
+    ]
+    return found, tuple(sorted(iso(known) for known in standing))
+
+
+def _whose(outcome: OutcomeRecord, decision: str | None) -> Iterator[_Whose]:
+    """What an outcome is known by: the decision it is about, and the entity where it names no decision."""
+    if decision is not None:
+        yield "decision", decision
+    if outcome.decision is None:
+        yield "entity", outcome.entity or ""
