@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
-from countermark.ledger.ledger import Ledger
+from countermark.ledger.entry import Entry
+from countermark.ledger.ledger import Damaged, Ledger
 from countermark.records.decision import decode
 from countermark.records.lights import Light
 from countermark.records.watch import SHIFTS, LiveFinding, ModelWatch, Reading
@@ -17,6 +18,9 @@ NO_PLAN = "plan"
 
 ODD_OUTCOMES = "odd_outcomes"
 """Check of a finding that outcomes were set aside, as they cannot be outcomes of the model."""
+
+UNJUDGED = "unjudged"
+"""Check of a finding that the release behind most decisions cannot be opened, so that nothing else is evaluated."""
 
 _RANK = {Light.PASS: 0, Light.INFORMATION: 0, Light.WATCH: 1, Light.FAIL: 2}
 
@@ -36,16 +40,27 @@ class Unwatched:
     why: str
 
 
-def standing_findings(ledger: Ledger, *, until: str | None = None) -> dict[str, LiveFinding]:
+def standing_findings(
+    ledger: Ledger,
+    *,
+    until: str | None = None,
+    counts: Callable[[Entry], bool] | None = None,
+    damaged: Damaged | None = None,
+) -> dict[str, LiveFinding]:
     """The newest word on every finding of production, by id; closed ones included.
 
     Args:
         ledger: The ledger.
         until: ISO instant; later entries are left out.
+        counts: Whether an entry is part of it at all, whatever its date; every one is otherwise.
+        damaged: Told of every entry that was changed, which is then passed over.
+
+    Raises:
+        LedgerError: If the ledger cannot be read, or, without ``damaged``, an entry was changed after it was written.
     """
     found: dict[str, LiveFinding] = {}
-    for entry in ledger.read(["finding"]):
-        if until is None or entry.at <= until:
+    for entry in ledger.read(["finding"], damaged=damaged):
+        if (until is None or entry.at <= until) and (counts is None or counts(entry)):
             finding = decode(entry.payload, LiveFinding)
             # A run as of the past may be written after a newer one.
             if finding.id not in found or found[finding.id].at <= finding.at:
@@ -79,16 +94,22 @@ def findings_of(watch: ModelWatch, before: Mapping[str, LiveFinding]) -> tuple[L
 def _unwatched(watch: ModelWatch, before: Mapping[str, LiveFinding]) -> Iterator[LiveFinding]:
     """Open findings that no reading can speak of any more."""
     spoken = {(reading.check, reading.subject) for reading in watch.readings}
+    judged = all(reading.check != UNJUDGED for reading in watch.readings)
     for finding in before.values():
         if finding.model != watch.model or finding.status == "closed" or (finding.check, finding.subject) in spoken:
             continue
         # Which groups there are depends on who came, and on whether the groups were at hand: silence closes nothing.
         if finding.check == "adverse_impact" and finding.check not in watch.off:
             continue
+        # Where nothing could be judged, the inputs and groups are not named: what was open stays open.
+        if not judged and finding.check not in (*watch.off, NO_PLAN, ODD_OUTCOMES, UNJUDGED):
+            continue
         if finding.check == NO_PLAN:
             text = f"it is watched now: release {watch.release}, plan {watch.plan}"
         elif finding.check == ODD_OUTCOMES:
             text = "no outcome of the window is set aside any more"
+        elif finding.check == UNJUDGED:
+            text = f"{finding.subject} can be opened, or made most decisions of the window no longer"
         else:
             text = (
                 f"{_NAMES[finding.check]} of {finding.subject} is no longer watched: release {watch.release}, "
@@ -170,6 +191,8 @@ def sentence(reading: Reading) -> str:
         then = f", from {reading.reference:.4g} in the reference"
     elif reading.reference is not None:
         then = f", {reading.reference:.4g} in the reference"
+    if reading.check == UNJUDGED:
+        then = ", as it cannot be opened"
     subject = "" if reading.subject in ("all", "score") else f" of {reading.subject}"
     return f"{_NAMES[reading.check]}{subject} is {value}{interval} on {reading.n} rows{then}; limit {reading.limit}"
 
@@ -187,6 +210,7 @@ _NAMES = {
     "calibration": "p-value of calibration",
     "adverse_impact": "adverse impact ratio",
     ODD_OUTCOMES: "number of outcomes set aside as impossible",
+    UNJUDGED: "number of unjudged decisions",
     "kpi": "KPI",
 }
 

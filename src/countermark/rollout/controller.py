@@ -443,12 +443,15 @@ NO_TABLE = RoutingTable(version=0, at="1970-01-01T00:00:00.000000Z", models={})
 """Before any rollout."""
 
 
-def latest_table(ledger: Ledger, *, until: str | None = None) -> RoutingTable:
+def latest_table(
+    ledger: Ledger, *, until: str | None = None, counts: Callable[[Entry], bool] | None = None
+) -> RoutingTable:
     """The routing table in force now, or at an instant.
 
     Args:
         ledger: The ledger.
         until: ISO instant; the newest table of that time.
+        counts: Whether an entry is part of it at all; with ``until`` only. Every one is otherwise.
 
     Returns:
         The last that the controller wrote and that can be read; the empty table before the first.
@@ -457,7 +460,7 @@ def latest_table(ledger: Ledger, *, until: str | None = None) -> RoutingTable:
     if newest is not None:
         return newest
     for found in ledger.read(["routing"], damaged=pass_over):
-        if found.chain == WRITER and (until is None or found.at <= until):
+        if found.chain == WRITER and (until is None or found.at <= until) and (counts is None or counts(found)):
             newest = _table_of(found) or newest
     return newest or NO_TABLE
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -34,6 +34,7 @@ class Standing:
         rollout: The last rollout, running or ended.
         ordered: Orders that wait for the controller, in words.
         divergences: What a person has to reconcile.
+        silent: Whether nothing answers although the bank relies on the model; the first divergence says so.
     """
 
     model: str
@@ -45,16 +46,20 @@ class Standing:
     rollout: RolloutState | None
     ordered: tuple[str, ...]
     divergences: tuple[str, ...]
+    silent: bool = False
 
 
-def rollouts(ledger: Ledger, *, until: str | None = None) -> dict[str, RolloutState]:
+def rollouts(
+    ledger: Ledger, *, until: str | None = None, counts: Callable[[Entry], bool] | None = None
+) -> dict[str, RolloutState]:
     """Rollouts by id, as they stand or stood: what the controller has written.
 
     Args:
         ledger: The ledger.
         until: ISO instant; what was written later is left out.
+        counts: Whether an entry is part of it at all, whatever its date; every one is otherwise.
     """
-    return told(_written(ledger, until)[0]).states
+    return told(_written(ledger, until, counts)[0]).states
 
 
 def outcome_of(ledger: Ledger, order: str) -> RolloutEvent | None:
@@ -67,7 +72,9 @@ def outcome_of(ledger: Ledger, order: str) -> RolloutEvent | None:
     return told(_written(ledger, None)[0]).outcomes.get(order)
 
 
-def _written(ledger: Ledger, until: str | None) -> tuple[list[Entry], list[Entry]]:
+def _written(
+    ledger: Ledger, until: str | None, counts: Callable[[Entry], bool] | None = None
+) -> tuple[list[Entry], list[Entry]]:
     """What the controller wrote, in the order of its chain, and what else there is of kind ``rollout``.
 
     The controller's chain counts as far as the last entry of that time: a clock that was set back tears no hole in it.
@@ -76,6 +83,8 @@ def _written(ledger: Ledger, until: str | None) -> tuple[list[Entry], list[Entry
     mine: list[Entry] = []
     others: list[Entry] = []
     for entry in ledger.read(["rollout"], damaged=pass_over):
+        if counts is not None and not counts(entry):
+            continue
         (mine if by_controller(entry) else others).append(entry)
     if until is None:
         return mine, others
@@ -96,16 +105,23 @@ def _waiting(story: Story, others: Sequence[Entry]) -> list[Asked]:
     return list(found.values())
 
 
-def standing(ledger: Ledger, state: RegistryState, *, until: str | None = None) -> tuple[Standing, ...]:
+def standing(
+    ledger: Ledger,
+    state: RegistryState,
+    *,
+    until: str | None = None,
+    counts: Callable[[Entry], bool] | None = None,
+) -> tuple[Standing, ...]:
     """Authorised beside live, for every model of the log.
 
     Args:
         ledger: The ledger.
         state: The fold of the signed log, as of the same instant.
         until: ISO instant; None for the present.
+        counts: Whether an entry is part of it at all, whatever its date; only with ``until``.
     """
-    table = latest_table(ledger, until=until)
-    mine, others = _written(ledger, until)
+    table = latest_table(ledger, until=until, counts=counts)
+    mine, others = _written(ledger, until, counts)
     story = told(mine)
     waiting = _waiting(story, others)
     found = []
@@ -115,6 +131,8 @@ def standing(ledger: Ledger, state: RegistryState, *, until: str | None = None) 
         last = next((one for one in reversed(story.states.values()) if one.model == model), None)
         entitled = allowed[:1] if route is None else (route.champion, *route.fallbacks)
         champion = next((version for version in entitled if version in allowed), None)
+        moving = (last is not None and last.running) or (route is not None and route.candidate is not None)
+        silent = champion is None and (bool(allowed) or moving or _ended_by_itself(state, model))
         asked = [one for one in waiting if one.event is not None and one.event.model == model]
         found.append(
             Standing(
@@ -127,13 +145,30 @@ def standing(ledger: Ledger, state: RegistryState, *, until: str | None = None) 
                 rollout=last,
                 ordered=tuple(_ordered(one, state) for one in asked if _stands(one, state)),
                 divergences=(
-                    *_divergences(allowed, champion, last),
+                    *_divergences(allowed, champion, last, silent=silent),
                     *(event.reason for event in story.refused if event.model == model and _recent(event.at, state.now)),
                     *(_refused(one, state) for one in asked if not _stands(one, state)),
                 ),
+                silent=silent,
             )
         )
     return tuple(found)
+
+
+def _ended_by_itself(state: RegistryState, model: str) -> bool:
+    """Whether a release ended in production that nobody took out: its approvals lapsed, or an entry became void.
+
+    A model that somebody retired or took out, or that was never authorised, is missed by nobody.
+    """
+    retired = {event.body.get("release") for event in state.events if event.type == "retirement"}
+    void = [
+        lost.ref
+        for lost in state.lost
+        if lost.environment == "prod"
+        and str(lost.ref) not in retired
+        and "prod" not in state.releases[lost.ref].taken_out
+    ]
+    return bool(state.lapsed(model)) or any(ref.model == model for ref in void)
 
 
 def strays(ledger: Ledger, state: RegistryState, *, until: str | None = None) -> tuple[str, ...]:
@@ -181,12 +216,14 @@ def _recent(at: str, now: datetime) -> bool:
         return True
 
 
-def _divergences(allowed: tuple[str, ...], champion: str | None, last: RolloutState | None) -> list[str]:
+def _divergences(
+    allowed: tuple[str, ...], champion: str | None, last: RolloutState | None, *, silent: bool
+) -> list[str]:
     """Authorised and live differ after a rollback, and stay different until a person reconciles them."""
     found = []
-    if champion is None and not allowed:
-        found.append("no release is authorised: nothing answers")
-    elif champion is None:
+    if silent and not allowed:
+        found.append("no release is authorised any more: nothing answers")
+    elif silent:
         found.append("no authorised release has answered everybody before: nothing answers until a rollout is started")
     if last is not None and last.ended in ("rolled_back", "inconclusive") and not last.reconciled:
         words = {"rolled_back": "was rolled back", "inconclusive": "ended inconclusive"}[last.ended]
@@ -195,6 +232,7 @@ def _divergences(allowed: tuple[str, ...], champion: str | None, last: RolloutSt
     newest = allowed[-1] if allowed else None
     running = last is not None and last.running
     tried = last is not None and last.candidate == newest
-    if newest is not None and newest != champion and not running and not tried:
+    # Where nothing answers, the first sentence has said that a rollout is to be started.
+    if newest is not None and champion not in (None, newest) and not running and not tried:
         found.append(f"{newest} is authorised and has not been rolled out")
     return found
