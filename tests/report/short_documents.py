@@ -90,7 +90,7 @@ def review(**changes: Any) -> Review:
     base: dict[str, Any] = {
         "id": "2026-W50", "as_of": AT, "bank": "Test bank", "classification": "Confidential", "previous": None,
         "needed": (), "models": (), "actions": (), "expiring": (), "replayed": None, "checkpoint": None,
-        "log_position": 0, "log_head": "a" * 64, "log_refused": 0,
+        "log_position": 0, "log_head": "a" * 64, "log_refused": 0, "sample": 200,
     }  # fmt: skip
     return Review(**base | changes)
 

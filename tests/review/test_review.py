@@ -1,76 +1,28 @@
-"""The weekly review: prepared from what is written down, recorded line by line, signed."""
+"""The weekly review as it is prepared from what is written down."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pikepdf
 import pypdfium2
 import pytest
-from click.testing import CliRunner
 
-from countermark.cli.root import app
-from countermark.errors import RegistryError, ReportError, ReviewError
+from countermark.errors import RegistryError, ReportError
 from countermark.ledger import open_ledger
-from countermark.monitoring.findings import standing_findings
 from countermark.records.clock import iso
 from countermark.records.decision import decode, encode
-from countermark.records.digest import sha256_hex
 from countermark.records.lights import Light
 from countermark.records.review import Review
 from countermark.records.watch import ModelWatch
 from countermark.report.render import render_review
-from countermark.review import signing
-from countermark.review.minutes import read_minutes, template
 from countermark.review.prepare import prepare, review_id
-from countermark.review.signing import read_review, record, sign, write_review
-from tests.registry.people import key
 from tests.review.week import AS_OF, GOOD, PLAN, Week, watch
-
-MINUTES = """\
-review: 2026-W07
-held: 2026-02-10
-attendance: [Olga Owner, Vera Validator, Rik Risk]
-absent: [Eli Engineer]
-decisions:
-  - {text: Version 2 stays off, by: Rik Risk, model: toy_pd}
-actions:
-  - text: Explain the drift of income
-    owner: olga
-    due: 2026-02-17
-    model: toy_pd
-  - {text: Read the proposal of cards, owner: Vera Validator, due: 2026-02-13}
-done: [2026-W05-1]
-notes: Short week.
-"""
-
-
-@pytest.fixture(scope="module")
-def week(tmp_path_factory: pytest.TempPathFactory) -> Week:
-    return Week(tmp_path_factory.mktemp("week"))
-
-
-@pytest.fixture(scope="module")
-def prepared(week: Week) -> Review:
-    with open_ledger(week.address, writer="checkpoint") as ledger:
-        taken = ledger.checkpoint(iso(AS_OF))
-    with open_ledger(week.address) as ledger:
-        return prepare(week.sources(ledger), AS_OF, sample=30, checkpoint=taken)
-
-
-@pytest.fixture
-def folder(prepared: Review, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A prepared review without its pages, which most tests do not look at."""
-    monkeypatch.setattr(signing, "render_review", lambda data, out: out.write_bytes(b"%PDF"))
-    write_review(prepared, tmp_path / "2026-W07")
-    (tmp_path / "2026-W07" / "minutes.yaml").write_text(MINUTES)
-    return tmp_path / "2026-W07"
+from tests.review.written import put
 
 
 def test_decisions_come_first_and_the_pressing_ones_before_all(prepared: Review) -> None:
@@ -217,7 +169,7 @@ def test_a_review_is_named_by_its_iso_week(day: str, week: str) -> None:
 
 
 def test_the_document_has_decisions_on_page_one_and_carries_the_json(prepared: Review, tmp_path: Path) -> None:
-    written = write_review(prepared, tmp_path / "r")
+    written = put(prepared, tmp_path / "r", str(tmp_path / "ledger"))
     assert [path.name for path in written] == ["review.json", "review.pdf", "minutes.yaml"]
     document = pypdfium2.PdfDocument(written[1])
     pages = [" ".join(page.get_textpage().get_text_range().split()) for page in document]
@@ -245,196 +197,3 @@ def test_the_document_has_decisions_on_page_one_and_carries_the_json(prepared: R
     assert again.read_bytes() == written[1].read_bytes()
     with pytest.raises(ReportError, match="no review"):
         render_review(b"{}", again)
-
-
-def state_of(week: Week) -> Any:
-    return week.bank.state()
-
-
-def test_the_template_of_the_minutes_can_be_read_once_somebody_was_there(
-    week: Week, prepared: Review, tmp_path: Path
-) -> None:
-    path = tmp_path / "minutes.yaml"
-    path.write_text(template(prepared))
-    with pytest.raises(ReviewError, match="attendance") as error:
-        read_minutes(path, prepared, "d" * 64, state_of(week))
-    assert error.value.line == 3
-    path.write_text(template(prepared).replace("attendance: []", "attendance: [olga]"))
-    made = read_minutes(path, prepared, "d" * 64, state_of(week))
-    assert made.attendance == ("Olga Owner",)
-    assert "Out of limits" in path.read_text()
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "what", "line"),
-    [
-        ("review: 2026-W07", "review: 2026-W08", "another review", 1),
-        ("held: 2026-02-10", "held: 10.2.2026", "held", 2),
-        ("[Olga Owner, Vera Validator, Rik Risk]", "[Olga Owner, Ghost Person]", "knows no 'Ghost Person'", 3),
-        ("absent: [Eli Engineer]", "absent: [Eli Engineeer]", "did you mean", 4),
-        ("by: Rik Risk", "by: Ghost Person", "knows no 'Ghost Person'", 6),
-        ("owner: olga\n", "owner: olge\n", "knows no 'olge'", 9),
-        ("due: 2026-02-17", "due: 2026-02-01", "due before the meeting", 10),
-        ("due: 2026-02-17", "due: soon", "due", 10),
-        ("    model: toy_pd\n", "    model: toy_dp\n", "no model 'toy_dp'", 11),
-        ("    owner: olga\n", "", "owner", 8),
-        ("    owner: olga\n", "    ower: olga\n", "actions.0.ower", 8),
-        ("done: [2026-W05-1]", "done: [2026-W05-9]", "no open action '2026-W05-9'", 13),
-        ("by: Rik Risk, model: toy_pd", "by: Rik Risk, model: other", "no model 'other'", 6),
-        ("notes: Short week.", "notes: [", "not valid YAML", None),
-    ],
-)
-def test_a_mistake_in_the_minutes_is_told_with_its_line(
-    week: Week, prepared: Review, tmp_path: Path, old: str, new: str, what: str, line: int | None
-) -> None:
-    assert old in MINUTES
-    path = tmp_path / "minutes.yaml"
-    path.write_text(MINUTES.replace(old, new))
-    with pytest.raises(ReviewError) as error:
-        read_minutes(path, prepared, "d" * 64, state_of(week))
-    assert what in str(error.value)
-    assert error.value.file == str(path)
-    assert line is None or error.value.line == line
-
-
-def test_minutes_are_recorded_signed_and_wait_in_inboxes(tmp_path: Path, folder: Path, prepared: Review) -> None:
-    week = Week(tmp_path / "own")
-    with open_ledger(week.address, writer="review") as ledger:
-        made = record(week.bank, ledger, folder, folder / "minutes.yaml")
-        assert [e.key for e in ledger.read(["action"])] == ["2026-W07-1", "2026-W07-2"]
-        assert [e.json()["review"] for e in ledger.read(["review"])] == ["2026-W07"]
-    assert made.actions[0].owner == "Olga Owner", "a principal is written as the person"
-    with pytest.raises(ReviewError, match="recorded minutes"):
-        write_review(prepared, folder)
-
-    done = sign(week.bank, key("rik"), folder)
-    event = done.state.events[done.position]
-    assert event.type == "review_signed"
-    assert event.body["digest"] == sha256_hex((folder / "minutes.json").read_bytes())
-    assert prepared.checkpoint is not None
-    assert event.body["checkpoint"] == prepared.checkpoint.digest
-    assert [(t.subject, t.due) for t in done.state.tasks("olga") if t.kind == "action"] == [
-        ("2026-W07-1", "2026-02-17")
-    ]
-    assert {t.subject for t in done.state.tasks("vera") if t.kind == "action"} == {"2026-W05-2", "2026-W07-2"}
-
-    again = sign(week.bank, key("vera"), folder)
-    assert again.state.events[again.position].body["actions"] == [], "an action waits once, however many sign"
-    assert {t.subject for t in again.state.tasks("vera") if t.kind == "action"} == {"2026-W05-2", "2026-W07-2"}
-    with pytest.raises(ReviewError, match="signed review 2026-W07 already"):
-        sign(week.bank, key("rik"), folder)
-    with pytest.raises(RegistryError, match="belongs to no principal"):
-        sign(week.bank, key("stranger"), folder)
-
-    (folder / "minutes.yaml").write_text(MINUTES.replace("Short week.", "Long week."))
-    with open_ledger(week.address, writer="review") as ledger, pytest.raises(ReviewError, match="other minutes"):
-        record(week.bank, ledger, folder, folder / "minutes.yaml")
-
-    with open_ledger(week.address) as ledger:
-        following = prepare(week.sources(ledger), week.clock.now() + timedelta(days=7), sample=0)
-    assert {(a.id, a.status) for a in following.actions} == {
-        ("2026-W05-1", "done"), ("2026-W05-2", "open"), ("2026-W07-1", "open"), ("2026-W07-2", "overdue"),
-    }  # fmt: skip
-
-
-def test_a_review_that_was_changed_after_the_minutes_is_not_signed(tmp_path: Path, folder: Path) -> None:
-    week = Week(tmp_path / "own", bad=False)
-    (folder / "minutes.yaml").write_text(MINUTES.replace("done: [2026-W05-1]", "done: []"))
-    with open_ledger(week.address, writer="review") as ledger:
-        record(week.bank, ledger, folder, folder / "minutes.yaml")
-    path = folder / "review.json"
-    path.write_bytes(path.read_bytes().replace(b'"Test bank"', b'"Best bank"'))
-    with pytest.raises(ReviewError, match="another version of review"):
-        sign(week.bank, key("rik"), folder)
-    path.write_bytes(b"{}")
-    with pytest.raises(ReviewError, match="no review"):
-        read_review(folder)
-    path.unlink()
-    with pytest.raises(ReviewError, match="no such file"):
-        read_review(folder)
-
-
-def test_minutes_that_are_none_are_not_signed(tmp_path: Path, folder: Path, week: Week) -> None:
-    with pytest.raises(ReviewError, match="no such file"):
-        sign(week.bank, key("rik"), folder)
-    (folder / "minutes.json").write_bytes(b"{}")
-    with pytest.raises(ReviewError, match="no minutes"):
-        sign(week.bank, key("rik"), folder)
-
-
-@pytest.fixture
-def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Week]:
-    own = Week(tmp_path / "own")
-    monkeypatch.chdir(own.root)
-    monkeypatch.delenv("COUNTERMARK_TRUST_ROOT", raising=False)
-    return own
-
-
-def test_a_week_to_come_is_not_reviewed_and_no_checkpoint_says_it_was(inside: Week) -> None:
-    def prepared(as_of: str) -> Any:
-        arguments = ["review", "prepare", "--as-of", as_of, "--json", "--sample", "0", "--ledger", inside.address]
-        return CliRunner().invoke(app, arguments)
-
-    later = prepared("2099-01-01")
-    assert isinstance(later.exception, ReviewError)
-    assert "a week to come cannot be reviewed" in str(later.exception)
-    with open_ledger(inside.address) as ledger:
-        assert ledger.latest("checkpoint") is None
-    first, again = (json.loads(prepared("2026-02-10T08:00Z").output) for _ in range(2))
-    assert first == again, "what is prepared again is bounded by the checkpoint that was taken then"
-    assert first["checkpoint"]["at"] > first["as_of"]
-
-
-def test_the_commands_play_a_review(inside: Week) -> None:
-    def run(*args: str) -> Any:
-        return CliRunner().invoke(app, ["review", *args])
-
-    early = run("sign", "--key", str(key("rik").path))
-    assert isinstance(early.exception, ReviewError)
-    at = ["--ledger", inside.address]
-    result = run("prepare", "--as-of", "2026-02-10T08:00Z", "--sample", "10", *at)
-    assert result.exit_code == 0, result.output
-    assert "today   toy_pd" in result.output
-    assert "quiet   toy_cards" in result.output
-    assert "10 of 10 replayed decisions identical" in result.output
-    where = inside.root / "reviews" / "2026-W07"
-    (where / "minutes.yaml").write_text(MINUTES)
-    result = run("record", "--minutes", str(where / "minutes.yaml"), *at)
-    assert result.exit_code == 0, result.output
-    assert "1 decisions, 2 actions, 1 earlier actions done" in result.output
-    result = run("sign", "--key", str(key("rik").path))
-    assert result.exit_code == 0, result.output
-    assert "2026-W07-1 waits in the inbox of Olga Owner until 2026-02-17" in result.output
-    told = CliRunner().invoke(app, ["inbox", "--as", "olga"])
-    assert told.exit_code == 0, told.output
-    assert "Explain the drift of income (due 2026-02-17)" in told.output
-
-
-def test_findings_of_production_wait_in_their_owners_inbox(inside: Week) -> None:
-    def told(who: str, *more: str) -> str:
-        result = CliRunner().invoke(app, ["inbox", "--as", who, *more])
-        assert result.exit_code == 0, result.output
-        return str(result.output)
-
-    olga = told("olga", "--ledger", inside.address)
-    day = iso(AS_OF)[:10]
-    assert f"monitor   toy_pd: Fail, drift (PSI) of income is 0.3127 on 812 rows; limit 0.25 (as of {day}, " in olga
-    assert olga.index("Fail, drift") < olga.index("Watch, realised AUC")
-    assert "monitor" not in told("vera", "--ledger", inside.address)
-    assert "monitor" not in told("olga"), "the bank's own folder has no ledger"
-    assert not (inside.root / "ledger").exists()
-    with open_ledger(inside.address) as ledger:
-        (drift,) = [f for f in standing_findings(ledger).values() if f.check == "feature_psi"]
-        closed = msgspec.structs.replace(drift, status="closed", light=Light.PASS)
-        ledger.append("finding", drift.id, encode(closed), drift.at)
-    assert "drift (PSI)" not in told("olga", "--ledger", inside.address)
-
-
-def test_the_prepared_review_as_json(inside: Week, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signing, "render_review", lambda data, out: out.write_bytes(b"%PDF"))
-    arguments = ["review", "prepare", "--as-of", "2026-02-10", "--json", "--sample", "0"]
-    arguments += ["--ledger", inside.address, "--to", str(tmp_path / "to")]
-    told = json.loads(CliRunner().invoke(app, arguments).output)
-    assert told["id"] == "2026-W07"
-    assert (tmp_path / "to" / "review.json").is_file()
-    assert encode(msgspec.convert(told, Review))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def inbox(who: str | None, address: str | None, as_json: bool, key: Path | None,
         if author is None:
             raise RegistryError("your key belongs to no principal", hint="countermark inbox --as NAME")
         who = author.principal
-    waiting = waits_for(state, who, _of_production(address))
+    waiting = waits_for(state, who, _of_production(address, state.now))
     if as_json:
         print_json([asdict(task) for task in waiting])
         return
@@ -45,12 +46,13 @@ def inbox(who: str | None, address: str | None, as_json: bool, key: Path | None,
             click.echo(f"            {task.command}")
 
 
-def _of_production(address: str | None) -> tuple[LiveFinding, ...]:
-    """Findings that monitoring left on the ledger; none where the bank has no ledger yet."""
+def _of_production(address: str | None, now: datetime) -> tuple[LiveFinding, ...]:
+    """Findings that monitoring left on the ledger by now; none where the bank has no ledger yet."""
     from countermark.cli.production import opened_ledger
     from countermark.monitoring.findings import standing_findings
+    from countermark.records.clock import iso
 
     if address is None and not (bank_root() / "ledger").is_dir():
         return ()
     with opened_ledger(address) as ledger:
-        return tuple(standing_findings(ledger).values())
+        return tuple(standing_findings(ledger, until=iso(now)).values())

@@ -46,10 +46,11 @@ def prepare(
     from countermark.monitoring.window import pin
     from countermark.records.clock import iso
     from countermark.records.decision import as_document
+    from countermark.records.review import FOLDER
     from countermark.registry.directory import ServingDirectory
     from countermark.review.prepare import Sources
     from countermark.review.prepare import prepare as run
-    from countermark.review.signing import FOLDER, write_review
+    from countermark.review.signing import write_review
 
     root, now = bank_root(), moment(None)
     instant = now if as_of is None else moment(as_of)
@@ -63,7 +64,8 @@ def prepare(
     with opened_ledger(address) as store:
         sources = Sources(store, directory, bank.state(), monitor_plans(root), name, now)
         made = run(sources, instant, sample=sample, checkpoint=taken)
-    written = write_review(made, to or root / FOLDER / made.id)
+    with opened_ledger(address, writer="review") as store:
+        written = write_review(made, to or root / FOLDER / made.id, store, iso(now))
     if as_json:
         print_json(as_document(made))
         return
@@ -85,6 +87,8 @@ def _tell(made: Review) -> None:
             click.echo(f"  {model.light.glyph} quiet   {model.model}: {model.line}")
     if made.replayed is not None:
         click.echo(f"  {made.replayed.identical} of {made.replayed.drawn} replayed decisions identical to the last bit")
+    else:
+        click.echo("  no decision in this period" if made.sample else "  no replay was asked for: nothing was replayed")
     if made.checkpoint is not None:
         click.echo(f"  ledger checkpoint {made.checkpoint.digest}")
 
@@ -101,7 +105,8 @@ def _tell(made: Review) -> None:
 @trust_option
 def record(file: Path | None, folder: Path | None, address: str | None, trust_root: str | None) -> None:
     """Check the minutes and put them on the ledger, each action with owner and date."""
-    from countermark.review.signing import DRAFT, REVIEW
+    from countermark.records.review import REVIEW
+    from countermark.review.signing import DRAFT
     from countermark.review.signing import record as run
 
     beside = None if file is None or not (file.parent / REVIEW).is_file() else file.parent
@@ -121,14 +126,16 @@ def record(file: Path | None, folder: Path | None, address: str | None, trust_ro
 
 @review.command()
 @click.option("--review", "folder", type=_PATH, help="Folder of the review; the newest otherwise.")
+@ledger_option
 @key_option
 @trust_option
-def sign(folder: Path | None, key: Path | None, trust_root: str | None) -> None:
+def sign(folder: Path | None, address: str | None, key: Path | None, trust_root: str | None) -> None:
     """Sign the recorded minutes on the release log; their actions appear in their owners' inboxes."""
     from countermark.review.signing import sign as run
 
-    bank = opened(trust_root)
-    done = run(bank, signing(bank, key), folder or _newest())
+    bank, where = opened(trust_root), folder or _newest()
+    with opened_ledger(address) as store:
+        done = run(bank, signing(bank, key), where, store)
     event = done.state.events[done.position]
     click.echo(f"review {event.body['review']} signed by {event.principal} at log position {done.position}")
     for action in event.body["actions"]:
@@ -138,7 +145,7 @@ def sign(folder: Path | None, key: Path | None, trust_root: str | None) -> None:
 def _newest() -> Path:
     """The folder of the newest prepared review."""
     from countermark.errors import ReviewError
-    from countermark.review.signing import FOLDER
+    from countermark.records.review import FOLDER
 
     found = sorted(path.parent for path in (bank_root() / FOLDER).glob("*/review.json"))
     if not found:

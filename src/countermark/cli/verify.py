@@ -31,8 +31,8 @@ def kind_of(target: str) -> str:
 
 
 @click.command()
-@click.argument("target", metavar="RELEASE|PACK.pdf|DECISION|LEDGER", required=False)
-@click.option("--all", "everything", is_flag=True, help="The log, every tag, bundle and pack of the bank.")
+@click.argument("target", metavar="RELEASE|DOCUMENT.pdf|DECISION|LEDGER", required=False)
+@click.option("--all", "everything", is_flag=True, help="The log, every tag, bundle, pack and signed review.")
 @click.option("--render/--no-render", "render", default=True, help="Render documents again (the default).")
 @click.option("--ledger", help="Ledger that a decision is looked up in.")
 @json_option
@@ -40,11 +40,11 @@ def kind_of(target: str) -> str:
 def verify(
     target: str | None, everything: bool, render: bool, ledger: str | None, as_json: bool, trust_root: str | None
 ) -> None:
-    """Check a release, a validation pack, a decision, a ledger, or everything."""
+    """Check a release, a validation pack or review, a decision, a ledger, or everything."""
     from countermark.errors import RegistryError
 
     if (target is None) != everything:
-        raise RegistryError("nothing to verify", expected="RELEASE, PACK.pdf, DECISION or LEDGER; or --all")
+        raise RegistryError("nothing to verify", expected="RELEASE, DOCUMENT.pdf, DECISION or LEDGER; or --all")
     kind = "all" if target is None else kind_of(target)
     if kind in _ELSEWHERE:
         held = _elsewhere(kind)(target, ledger, trust_root, as_json)

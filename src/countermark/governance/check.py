@@ -15,11 +15,13 @@ from countermark.governance.access import BankRegistry
 from countermark.governance.candidate import candidate_pack, differing_digests, verified_pack
 from countermark.governance.gates import require_covered
 from countermark.governance.publication import bundle_bytes, require_approved, signoff_of
+from countermark.governance.review_files import check_files, check_pages, missing_files, review_in, signed_reviews
 from countermark.governance.store import CandidateStore
 from countermark.records.clock import iso
 from countermark.records.digest import sha256_hex
 from countermark.records.evidence import Pack
 from countermark.records.release import ReleaseRef
+from countermark.records.review import FOLDER, MINUTES
 from countermark.registry.bundle import Bundle
 from countermark.registry.directory import require_approved_content
 from countermark.registry.events import log_lines, parse_lines, read_chain
@@ -191,7 +193,7 @@ def _same_document(pdf: bytes, pack_bytes: bytes, then: RegistryState | None) ->
 def check_document(
     path: Path, trust_root: str | None, now: datetime, *, bank: BankRegistry | None = None, render_again: bool = True
 ) -> tuple[Check, ...]:
-    """Check a validation pack as a PDF, alone: its numbers, its signatures, its bytes.
+    """Check a validation pack as a PDF, alone: its numbers, its signatures, its bytes; or a signed review.
 
     Args:
         path: The PDF.
@@ -201,12 +203,15 @@ def check_document(
         render_again: Whether the document is rendered again, which takes some seconds.
 
     Raises:
-        RegistryError: If the file cannot be read, or is no pack of ours.
+        RegistryError: If the file cannot be read, or is neither a pack nor a review of ours.
     """
     try:
         pdf = path.read_bytes()
     except OSError as error:
         raise RegistryError("the document cannot be read", got=error.strerror, file=path) from None
+    review = review_in(embedded_files(pdf))
+    if review is not None:
+        return (_reviewed(path, review, bank),)
     pack_bytes, log = _parts(pdf, path)
     found = _Document(pdf, pack_bytes, log)
     checks = [_checked("pack", found.numbers)]
@@ -223,6 +228,28 @@ def check_document(
     if render_again and (log is None or found.state is not None):
         checks.append(_checked("document", lambda: _same_document(pdf, pack_bytes, found.state)))
     return tuple(checks)
+
+
+def _reviewed(path: Path, review: str, bank: BankRegistry | None) -> Check:
+    """A review as a PDF: what the log signed are its minutes, and they name the document."""
+    name = f"review {review}"
+    if bank is None or bank.log.trust_root is None:
+        return Check(name, "open", "only the bank's own log says what was signed")
+    digest = signed_reviews(bank.state()).get(review)
+    if digest is None:
+        return Check(name, "open", "nobody has signed it")
+    if not path.with_name(MINUTES).is_file():
+        return Check(name, "open", f"its signed minutes are not beside it ({MINUTES}, SHA-256 {digest})")
+    return _checked(name, lambda: check_pages(path, digest))
+
+
+def _review_folder(folder: Path, digest: str) -> Check:
+    name, missing = f"{FOLDER}/{folder.name}", missing_files(folder)
+    if MINUTES in missing:
+        return Check(name, "open", f"signed; {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not here")
+    checked = _checked(name, lambda: check_files(folder, digest))
+    more = f"; not here: {', '.join(missing)}" if missing else ""
+    return Check(name, "open" if missing and checked.outcome == "holds" else checked.outcome, checked.detail + more)
 
 
 @dataclass(slots=True)
@@ -264,7 +291,9 @@ def _parts(pdf: bytes, path: Path) -> tuple[bytes, bytes | None]:
     files = embedded_files(pdf)
     pack = next((data for data in files if _is_pack(data)), None)
     if pack is None:
-        raise RegistryError("this is no validation pack", expected="a PDF with its pack.json attached", file=path)
+        raise RegistryError(
+            "this is no validation pack", expected="a PDF with its pack.json or review.json attached", file=path
+        )
     return pack, next((data for data in files if data.startswith(b'{"payload":')), None)
 
 
@@ -303,7 +332,7 @@ def _today(bank: BankRegistry, pack: Pack) -> Check:
 
 
 def check_all(bank: BankRegistry) -> tuple[Check, ...]:
-    """Check the log, every tag, every published bundle and every built pack of a bank.
+    """Check the log, every tag, published bundle and built pack of a bank, and the files of every signed review.
 
     Raises:
         RegistryError: If the log itself is not to be trusted.
@@ -318,6 +347,9 @@ def check_all(bank: BankRegistry) -> tuple[Check, ...]:
     for path in sorted(bank.root.glob("reports/*/pack.json")):
         name = path.relative_to(bank.root).as_posix()
         checks.append(_checked(name, lambda path=path: _built(path)))  # type: ignore[misc]
+    for review, digest in signed_reviews(state).items():
+        if (bank.root / FOLDER / review).is_dir():
+            checks.append(_review_folder(bank.root / FOLDER / review, digest))
     return tuple(checks)
 
 

@@ -8,13 +8,19 @@ from countermark.records.decision import Closed
 from countermark.records.lights import Light
 from countermark.records.watch import LiveFinding, Reading
 
+FOLDER = "reviews"
+"""Folder of the bank that holds a folder for every review."""
+REVIEW, PAGES, MINUTES = "review.json", "review.pdf", "minutes.json"
+"""Files of a review that a signature binds."""
+
 
 class Needed(Closed, frozen=True, kw_only=True):
     """A decision that somebody must take.
 
     Attributes:
         kind: ``breach``, ``rollout``, ``approve``, ``waive``, ``publish``, ``assign``, ``amend``, ``finding``,
-            ``promote``, ``expiring``, ``replay``, ``action`` or ``watch``: a model that nobody watches.
+            ``promote``, ``expiring``, ``replay``, ``ledger``, ``bundle``, ``action`` or ``watch``: a model that nobody
+            watches.
         light: How pressing: Fail is today, Watch is soon.
         subject: Model, release or person that it is about.
         text: What is to be decided, in a sentence.
@@ -80,7 +86,6 @@ class ReviewModel(Closed, frozen=True, kw_only=True):
         owner: Owner.
         tier: Tier, 1 is the highest.
         authorised: Newest release that may be used.
-        also: Versions of the others that may be used, oldest first.
         live: Version that answers, or None where no routing and no decision says so.
         quiet: Whether nothing needs to be said beyond its line.
         light: Worst light among checks, findings and rollouts.
@@ -96,6 +101,8 @@ class ReviewModel(Closed, frozen=True, kw_only=True):
         rollouts: Rollouts to be talked about.
         challenge: Champion and challenger.
         planned: Whether the model has a monitoring plan.
+        also: Versions of the others that may be used, oldest first.
+        damaged: Bundles that cannot be opened: the release, and why.
     """
 
     model: str
@@ -119,6 +126,7 @@ class ReviewModel(Closed, frozen=True, kw_only=True):
     challenge: ReviewChallenge | None
     planned: bool = True
     also: tuple[str, ...] = ()
+    damaged: tuple[tuple[str, str], ...] = ()
 
 
 class ReviewAction(Closed, frozen=True, kw_only=True):
@@ -174,6 +182,8 @@ class ReviewCheckpoint(Closed, frozen=True, kw_only=True):
 class Review(Closed, frozen=True, kw_only=True):
     """A prepared review.
 
+    Format 1 did not say how many decisions were to be replayed, nor which bundles could not be opened.
+
     Attributes:
         id: ISO week, ``2026-W50``.
         as_of: Instant that everything was read for.
@@ -184,14 +194,15 @@ class Review(Closed, frozen=True, kw_only=True):
         models: Production models by name.
         actions: Actions of earlier reviews: those not done, and those done since the last one.
         expiring: What ends within 30 days.
-        replayed: Decisions decided again.
+        replayed: Decisions decided again; None if there are none.
         checkpoint: Checkpoint of the ledger; None for an empty one.
         log_position: Last position of the release log.
         log_head: Digest of that entry.
         log_refused: Authentic entries of the log without effect.
+        sample: How many decisions were to be replayed; None in format 1.
     """
 
-    format: Literal["countermark/review/1"] = "countermark/review/1"
+    format: Literal["countermark/review/1", "countermark/review/2"] = "countermark/review/2"
     id: str
     as_of: str
     bank: str
@@ -206,6 +217,26 @@ class Review(Closed, frozen=True, kw_only=True):
     log_position: int
     log_head: str
     log_refused: int
+    sample: int | None = None
+
+
+class PreparedReview(Closed, frozen=True, kw_only=True):
+    """What was prepared, as the ledger keeps it (kind ``review``, key = the review's id).
+
+    Attributes:
+        review: Id of the review.
+        as_of: Instant that everything was read for.
+        digest: SHA-256 of ``review.json``.
+        pages: SHA-256 of ``review.pdf``.
+        checkpoint: Digest of the ledger's checkpoint in the review.
+    """
+
+    format: Literal["countermark/review_prepared/1"] = "countermark/review_prepared/1"
+    review: str
+    as_of: str
+    digest: str
+    pages: str
+    checkpoint: str | None = None
 
 
 class MinutesAction(Closed, frozen=True, kw_only=True):
@@ -226,11 +257,14 @@ class MinutesDecision(Closed, frozen=True, kw_only=True):
 
 
 class Minutes(Closed, frozen=True, kw_only=True):
-    """What a review came to (``reviews/ID/minutes.json``). Its digest is signed.
+    """What a review came to (``reviews/ID/minutes.json``). Its digest is signed, and with it the two that it names.
+
+    Format 1 did not name the PDF.
 
     Attributes:
         review: Id of the review.
         digest: SHA-256 of ``review.json``.
+        pages: SHA-256 of ``review.pdf``; None in format 1.
         held: Date of the meeting.
         attendance: Who was there.
         absent: Who was not.
@@ -241,9 +275,10 @@ class Minutes(Closed, frozen=True, kw_only=True):
         checkpoint: Digest of the ledger's checkpoint in the review.
     """
 
-    format: Literal["countermark/minutes/1"] = "countermark/minutes/1"
+    format: Literal["countermark/minutes/1", "countermark/minutes/2"] = "countermark/minutes/2"
     review: str
     digest: str
+    pages: str | None = None
     held: str
     attendance: tuple[str, ...]
     absent: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Business", ("kpi", "daily_volume")),
     ("Performance", ("auc", "auc_drop", "calibration")),
     ("Drift", ("score_psi", "decision_shift", "feature_psi")),
-    ("Data", ("missing_shift", "unseen_share", "expired_share", "odd_outcomes")),
+    ("Data", ("missing_shift", "unseen_share", "expired_share", "odd_outcomes", "unjudged")),
     ("Fairness", ("adverse_impact",)),
 )
 _WORDS: Mapping[str, str] = {
@@ -31,6 +31,7 @@ _WORDS: Mapping[str, str] = {
     "unseen_share": "unseen levels",
     "expired_share": "expired features",
     "odd_outcomes": "outcomes set aside as impossible",
+    "unjudged": "unjudged decisions of",
     "feature_psi": "drift of",
     "score_psi": "drift of the score",
     "decision_shift": "shift of the favourable share",
@@ -75,7 +76,7 @@ def review_pdf(content: bytes) -> tuple[bytes, int]:
         (" · ".join(part for part in (f"Model review {made.id}", made.bank) if part), made.classification, ""),
     )
     document = page.lay_out(_context(made))
-    file = AttachedFile("review.json", content, "Source", "Everything in this document (countermark/review/1)")
+    file = AttachedFile("review.json", content, "Source", f"Everything in this document ({made.format})")
     return page.close(document, file, made.as_of[:10])
 
 
@@ -110,6 +111,7 @@ def _context(made: Review) -> dict[str, Any]:
             for a in made.actions
         ],
         "replay": None if made.replayed is None else _replay(made),
+        "unasked": chip(Light.WATCH, "Not replayed") if made.sample == 0 else None,
         "chains": None if made.checkpoint is None else _chains(made.checkpoint.chains),
         "expiring": [
             (

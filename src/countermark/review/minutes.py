@@ -12,9 +12,10 @@ from countermark.config.problems import nearest, one_of
 from countermark.config.schema_errors import validate
 from countermark.config.yamlfile import KeyPath, YamlFile, read_yaml
 from countermark.errors import ConfigError, ReviewError
-from countermark.records.review import Minutes, MinutesAction, MinutesDecision, Review
+from countermark.records.clock import iso
+from countermark.records.review import Minutes, MinutesAction, MinutesDecision, PreparedReview, Review
 from countermark.registry.state import RegistryState
-from countermark.registry.trust import same_person
+from countermark.registry.trust import identity_of, same_person
 
 
 class DeclaredDecision(Declared):
@@ -47,19 +48,20 @@ class DeclaredMinutes(Declared):
     notes: str = ""
 
 
-def read_minutes(path: Path, review: Review, digest: str, state: RegistryState) -> Minutes:
+def read_minutes(path: Path, review: Review, prepared: PreparedReview, state: RegistryState) -> Minutes:
     """Read minutes.
 
     Args:
         path: The YAML file.
         review: The review that was held.
-        digest: SHA-256 of its file.
-        state: The fold of the release log: who the people are, which actions are open.
+        prepared: What the ledger says of its files.
+        state: The fold of the release log: who the people are, which actions are open, and what day it is.
 
     Raises:
-        ReviewError: With file and line, if a key is unknown or missing, a date is none, somebody who was there, was
-            absent, decided or has to act is unknown to the governance state, an action is due before the meeting, or
-            an action that is said to be done is not open.
+        ReviewError: With file and line, if a key is unknown or missing, a date is none, the meeting was before the
+            instant of the review or is to come, somebody who was there, was absent, decided or has to act is unknown
+            to the governance state or stands there twice, a text is blank, an action is due before the meeting, or
+            an action that is said to be done is not open or is said so twice.
     """
     try:
         file = read_yaml(path, str(path))
@@ -71,7 +73,8 @@ def read_minutes(path: Path, review: Review, digest: str, state: RegistryState) 
     _check(file, made, review, state)
     return Minutes(
         review=review.id,
-        digest=digest,
+        digest=prepared.digest,
+        pages=prepared.pages,
         held=str(made.held),
         attendance=tuple(_person(name, state) or name for name in made.attendance),
         absent=tuple(_person(name, state) or name for name in made.absent),
@@ -118,6 +121,7 @@ def _check(file: YamlFile, made: DeclaredMinutes, review: Review, state: Registr
         raise _wrong(file, ("review",), "these are the minutes of another review", expected=review.id, got=made.review)
     people = sorted(p.principal for p in state.governance.body.principals)
     models = [model.model for model in review.models]
+    _check_date(file, str(made.held), review, state)
     _check_people(file, made, state, people)
     for k, action in enumerate(made.actions):
         where = ("actions", str(k))
@@ -143,6 +147,8 @@ def _check(file: YamlFile, made: DeclaredMinutes, review: Review, state: Registr
     )
     for group, items in named:
         for k, item in enumerate(items):
+            if not item.text.strip():
+                raise _wrong(file, (group, str(k), "text"), "a text is blank", expected="what was decided, or is to be")
             if item.model is not None and item.model not in models:
                 raise _wrong(
                     file,
@@ -151,6 +157,10 @@ def _check(file: YamlFile, made: DeclaredMinutes, review: Review, state: Registr
                     expected=one_of(models) if models else "no model",
                     hint=nearest(item.model, models),
                 )
+    _check_done(file, made, review)
+
+
+def _check_done(file: YamlFile, made: DeclaredMinutes, review: Review) -> None:
     waiting = [action.id for action in review.actions if action.status != "done"]
     for k, name in enumerate(made.done):
         if name not in waiting:
@@ -161,6 +171,20 @@ def _check(file: YamlFile, made: DeclaredMinutes, review: Review, state: Registr
                 expected=one_of(waiting) if waiting else "no action: none is open",
                 hint=nearest(name, waiting),
             )
+        if name in made.done[:k]:
+            raise _wrong(file, ("done", str(k)), f"action '{name}' stands twice under 'done'", expected="once")
+
+
+def _check_date(file: YamlFile, held: str, review: Review, state: RegistryState) -> None:
+    """A meeting looks at what was prepared for it, and has taken place; days are those of UTC, as everywhere."""
+    first, last = review.as_of[:10], iso(state.now)[:10]
+    if held < first:
+        what, expected = "the meeting was before the instant of its review", f"{first} or later"
+    elif held > last:
+        what, expected = "the meeting is to come", f"up to {last} (UTC)"
+    else:
+        return
+    raise _wrong(file, ("held",), what, expected=expected, got=held)
 
 
 def _check_people(file: YamlFile, made: DeclaredMinutes, state: RegistryState, people: Sequence[str]) -> None:
@@ -178,6 +202,16 @@ def _check_people(file: YamlFile, made: DeclaredMinutes, state: RegistryState, p
                 expected=one_of(people),
                 hint=nearest(name, near),
             )
+    seen: dict[str, str] = {}
+    for where, name in named:
+        if where[0] == "decisions":
+            continue
+        person = identity_of(_person(name, state) or name)
+        if person in seen:
+            twice = seen[person] == where[0]
+            what = f"'{name}' stands twice under '{where[0]}'" if twice else f"'{name}' was there and was absent"
+            raise _wrong(file, where, what, expected="every person once")
+        seen[person] = where[0]
 
 
 def _person(name: str, state: RegistryState) -> str | None:

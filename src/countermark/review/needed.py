@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from countermark.monitoring.findings import NO_PLAN
@@ -17,7 +18,32 @@ WAITED = timedelta(days=7)
 """A candidate that has waited this long is decided today."""
 _TASKS = ("approve", "waive", "publish", "assign", "amend")
 _PRESSING = {Light.FAIL: 0, Light.WATCH: 1}
-_ORDER = ("replay", "rollout", "breach", "finding", "expiring", "action", *_TASKS, "promote", "watch")
+_ORDER = (
+    "replay",
+    "ledger",
+    "bundle",
+    "rollout",
+    "breach",
+    "finding",
+    "expiring",
+    "action",
+    *_TASKS,
+    "promote",
+    "watch",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Whether what was decided and written is still what it was.
+
+    Attributes:
+        replayed: Decisions decided again.
+        damage: Entries that were changed after they were written, in words.
+    """
+
+    replayed: ReplayedSample | None
+    damage: tuple[str, ...]
 
 
 def needed(
@@ -26,7 +52,7 @@ def needed(
     models: Sequence[ReviewModel],
     actions: Sequence[ReviewAction],
     expiring: Sequence[Expiring],
-    replayed: ReplayedSample | None,
+    proof: Proof,
 ) -> tuple[Needed, ...]:
     """Everything that waits for a decision, most pressing first.
 
@@ -36,10 +62,11 @@ def needed(
         models: The production models, as the review shows them.
         actions: Actions of earlier reviews.
         expiring: What ends soon.
-        replayed: Decisions decided again.
+        proof: Whether decisions and ledger are what they were.
     """
     found = [
-        *_replay(replayed),
+        *_replay(proof.replayed),
+        *_damage(proof.damage),
         *_rollouts(state, standings),
         *_models(models, state.now),
         *_expired(expiring, state.now),
@@ -68,13 +95,26 @@ def _replay(replayed: ReplayedSample | None) -> Iterator[Needed]:
         )
 
 
+def _damage(damage: Sequence[str]) -> Iterator[Needed]:
+    if damage:
+        more = f" And {len(damage) - 1} more." if len(damage) > 1 else ""
+        yield Needed(
+            kind="ledger",
+            light=Light.FAIL,
+            subject="Ledger",
+            text=_sentence(damage[0]) + f"{more} What it says now was left out. Find out why.",
+            owner="",
+            command="countermark ledger verify",
+        )
+
+
 def _rollouts(state: RegistryState, standings: Sequence[Standing]) -> Iterator[Needed]:
     for model in standings:
         last = model.rollout
         open_end = last is not None and last.ended in ("rolled_back", "inconclusive") and not last.reconciled
-        for told in model.divergences:
+        for k, told in enumerate(model.divergences):
             ended = open_end and last is not None and last.candidate in told
-            nothing = not model.authorised
+            nothing = model.silent and k == 0
             text = _sentence(f"Release {told}" if told[:1].isdigit() else told)
             yield Needed(
                 kind="rollout",
@@ -85,13 +125,22 @@ def _rollouts(state: RegistryState, standings: Sequence[Standing]) -> Iterator[N
                 command=f"countermark rollout reconcile {model.model} --reason ..."
                 if ended
                 else None
-                if nothing
+                if not model.authorised
                 else f"countermark rollout start {model.model}@v{model.authorised[-1]}",
             )
 
 
 def _models(models: Sequence[ReviewModel], now: datetime) -> Iterator[Needed]:
     for model in models:
+        for release, why in model.damaged:
+            yield Needed(
+                kind="bundle",
+                light=Light.FAIL,
+                subject=release,
+                text=_sentence(f"the bundle cannot be opened: {why}") + " Find out why, and put it back.",
+                owner=model.owner,
+                command=f"countermark verify {release}",
+            )
         breaches = [f for f in model.live_findings if f.light is Light.FAIL and f.check != NO_PLAN]
         if breaches:
             more = f" And {len(breaches) - 1} more below." if len(breaches) > 1 else ""
@@ -124,24 +173,22 @@ def _models(models: Sequence[ReviewModel], now: datetime) -> Iterator[Needed]:
                 owner=model.owner,
                 command=f"countermark release propose {model.model} --evidence ...",
             )
-        if not model.planned:
-            yield Needed(
-                kind="watch",
-                light=Light.FAIL,
-                subject=model.model,
-                text=f"No monitoring plan: nothing watches it. Write conf/monitor/{model.model}.yaml, or retire it?",
-                owner=model.owner,
-                command=f"countermark monitor run {model.model}",
-            )
-        elif model.window is None:
-            yield Needed(
-                kind="watch",
-                light=Light.WATCH,
-                subject=model.model,
-                text="No monitoring run in the last seven days: nothing is known of it.",
-                owner=model.owner,
-                command=f"countermark monitor run {model.model}",
-            )
+        yield from _watched(model)
+
+
+def _watched(model: ReviewModel) -> Iterator[Needed]:
+    # What answers nothing has nothing to be watched.
+    if model.live is None or (model.planned and model.window is not None):
+        return
+    plan = f"No monitoring plan: nothing watches it. Write conf/monitor/{model.model}.yaml, or retire it?"
+    yield Needed(
+        kind="watch",
+        light=Light.WATCH if model.planned else Light.FAIL,
+        subject=model.model,
+        text="No monitoring run in the last seven days: nothing is known of it." if model.planned else plan,
+        owner=model.owner,
+        command=f"countermark monitor run {model.model}",
+    )
 
 
 def _expired(expiring: Sequence[Expiring], now: datetime) -> Iterator[Needed]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from countermark.config.monitor import MonitorPlan
+from countermark.errors import CountermarkError, LedgerError
 from countermark.ledger.checkpoint import Checkpoint
-from countermark.ledger.ledger import Ledger
+from countermark.ledger.entry import Entry, Row
+from countermark.ledger.ledger import Damaged, Ledger, what_changed
 from countermark.monitoring.challenge import ChallengeEvidence, compare
 from countermark.monitoring.findings import standing_findings, worst_of
-from countermark.monitoring.window import read_production
+from countermark.monitoring.window import first_checkpoint, read_production
 from countermark.records.clock import iso, parse_instant
 from countermark.records.decision import decode
 from countermark.records.lights import Light
+from countermark.records.release import ReleaseRef
 from countermark.records.review import (
     Expiring,
     LogFinding,
@@ -34,8 +37,8 @@ from countermark.registry.state import RegistryState
 from countermark.registry.trust import lapse
 from countermark.replay.replay import Replayer
 from countermark.replay.sample import draw
-from countermark.review.needed import needed, overdue, soon
-from countermark.rollout.live import Standing, rollouts, standing
+from countermark.review.needed import Proof, needed, overdue, soon
+from countermark.rollout.live import Standing, damage, rollouts, standing
 from countermark.rollout.machine import RolloutState
 from countermark.scoring.release import open_release
 
@@ -86,39 +89,49 @@ def review_id(as_of: datetime) -> str:
 def prepare(sources: Sources, as_of: datetime, *, sample: int = 200, checkpoint: Checkpoint | None = None) -> Review:
     """Prepare the review as of an instant.
 
-    The replayed decisions are drawn from the week before it, seeded by its date, so that nobody chooses them.
+    The replayed decisions are drawn from the week before it, seeded by its date, so that nobody chooses them. Nothing
+    counts that the checkpoint does not cover: it was written later, whatever date it bears. An entry that was changed
+    after it was written is left out, and is a decision of today.
 
     Args:
         sources: Where everything is read from.
         as_of: The instant.
         sample: How many decisions are replayed; 0 replays none.
-        checkpoint: A checkpoint of the ledger, taken now.
+        checkpoint: The checkpoint of the ledger that the review names; the first one since the instant otherwise.
 
     Raises:
         RegistryError: If there was no release log yet.
         LedgerError: If the ledger cannot be read.
     """
-    then, until = sources.state.at(time=as_of), iso(as_of)
-    standings = standing(sources.ledger, then, until=until)
+    then, until, ledger = sources.state.at(time=as_of), iso(as_of), sources.ledger
+    counts = _covered_by(checkpoint or first_checkpoint(ledger, as_of, sources.now))
+    standings = standing(ledger, then, until=until, counts=counts)
     actions, ending = _actions(then), _expiring(then)
-    live = [model for model in standings if model.authorised or model.champion is not None]
+    live = [model for model in standings if model.authorised or model.silent]
+    changed = list(damage(ledger))
+
+    def tell(chain: str, row: Row) -> None:
+        changed.append(what_changed(chain, row))
+
+    found = standing_findings(ledger, until=until, counts=counts, damaged=tell)
     seen = _Seen(
-        watches=_watches(sources.ledger, as_of),
-        findings=[f for f in standing_findings(sources.ledger, until=until).values() if f.status != "closed"],
-        rollouts=tuple(rollouts(sources.ledger, until=until).values()),
-        challenges=_challenges(sources, live, as_of),
+        watches=_watches(ledger, as_of, counts, tell),
+        findings=[finding for finding in found.values() if finding.status != "closed"],
+        rollouts=tuple(rollouts(ledger, until=until, counts=counts).values()),
+        challenges=_challenges(sources, live, as_of, changed),
         pressing=_pressing(then, actions, ending),
         since=as_of - WEEK,
     )
     models = tuple(_model(sources, then, one, seen) for one in live)
-    replayed = _replayed(sources, as_of, sample)
+    replayed = _replayed(sources, as_of, sample, counts)
+    proof = Proof(replayed, tuple(dict.fromkeys(changed)))
     return Review(
         id=review_id(as_of),
         as_of=until,
         bank=sources.bank,
         classification=CLASSIFICATION,
         previous=then.reviews[-1][1].review if then.reviews else None,
-        needed=needed(then, standings, models, actions, ending, replayed),
+        needed=needed(then, standings, models, actions, ending, proof),
         models=models,
         actions=actions,
         expiring=ending,
@@ -127,14 +140,23 @@ def prepare(sources: Sources, as_of: datetime, *, sample: int = 200, checkpoint:
         log_position=then.position,
         log_head=then.head,
         log_refused=len(then.refused),
+        sample=sample,
     )
 
 
-def _watches(ledger: Ledger, as_of: datetime) -> dict[str, ModelWatch]:
+def _covered_by(bound: Checkpoint | None) -> Callable[[Entry], bool]:
+    """Whether a checkpoint covers an entry; without one every entry counts."""
+    sizes = None if bound is None else {chain: head.size for chain, head in bound.chains.items()}
+    return lambda entry: sizes is None or entry.seq < sizes.get(entry.chain, 0)
+
+
+def _watches(
+    ledger: Ledger, as_of: datetime, counts: Callable[[Entry], bool], damaged: Damaged
+) -> dict[str, ModelWatch]:
     """The newest monitoring run of each model, of the last seven days."""
     found: dict[str, ModelWatch] = {}
-    for entry in ledger.read(["monitor"]):
-        if iso(as_of - WEEK) <= entry.at <= iso(as_of):
+    for entry in ledger.read(["monitor"], damaged=damaged):
+        if iso(as_of - WEEK) <= entry.at <= iso(as_of) and counts(entry):
             watch = decode(entry.payload, ModelWatch)
             # A run as of the past may be written after a newer one; the findings that stand are those of the newest.
             if watch.model not in found or found[watch.model].as_of <= watch.as_of:
@@ -161,11 +183,18 @@ def _pressing(
     return found
 
 
-def _challenges(sources: Sources, live: Sequence[Standing], as_of: datetime) -> dict[str, ChallengeEvidence]:
+def _challenges(
+    sources: Sources, live: Sequence[Standing], as_of: datetime, changed: list[str]
+) -> dict[str, ChallengeEvidence]:
+    """Challenger and champion of each model; none where the ledger's decisions or outcomes were changed."""
     wanted = [one for one in live if one.challenger is not None and one.model in sources.plans]
     if not wanted:
         return {}
-    production, found = read_production(sources.ledger, as_of, sources.now), {}
+    try:
+        production, found = read_production(sources.ledger, as_of, sources.now), {}
+    except LedgerError as error:
+        changed.append(error.what)
+        return {}
     for one in wanted:
         plan = sources.plans[one.model]
         if one.model in production and one.champion is not None and one.challenger is not None:
@@ -180,30 +209,31 @@ def _challenges(sources: Sources, live: Sequence[Standing], as_of: datetime) -> 
 
 
 def _model(sources: Sources, state: RegistryState, one: Standing, seen: _Seen) -> ReviewModel:
-    authorised = state.authorised(one.model)
-    known = sorted((ref for ref in state.releases if ref.model == one.model), key=lambda ref: ref.order)
-    newest = authorised[-1].ref if authorised else known[-1]
+    # Where nothing is authorised any more, the model is told of by what it was.
+    authorised = [given.ref for given in state.authorised(one.model)]
+    used = authorised or state.lapsed(one.model) or _known(state, one.model)
+    newest = used[-1]
     release = state.releases[newest]
-    publication = release.publication
-    title = one.model
-    if publication is not None and sources.directory.holds(publication.bundle_digest):
-        title = open_release(sources.directory.bundle(publication.bundle_digest)).spec.title
+    title, damaged = _bundles(sources, state, used)
     watch = seen.watches.get(one.model)
     live = tuple(f for f in seen.findings if f.model == one.model)
     logged = tuple(_logged(f) for f in state.open_findings(one.model))
     moving = tuple(_rollout(r) for r in seen.rollouts if r.model == one.model and _to_tell(r, seen.since))
     challenge = seen.challenges.get(one.model)
     pressing, why = seen.pressing.get(one.model, (Light.PASS, ""))
-    light = max(_light(watch, live, logged, moving), pressing, key=_LIGHTS.index)
+    failed = Light.FAIL if one.silent or damaged else Light.PASS
+    light = max(_light(watch, live, logged, moving), pressing, failed, key=_LIGHTS.index)
+    if damaged:
+        why = "; ".join(part for part in (f"the bundle of {damaged[-1][0]} cannot be opened", why) if part)
     promote = challenge is not None and challenge.verdict == "better"
     planned = one.model in sources.plans
     return ReviewModel(
         model=one.model,
-        title=title,
+        title=title or one.model,
         owner=release.proposal.owner,
         tier=release.proposal.tier,
-        authorised=str(newest) if authorised else "no release",
-        also=tuple(given.ref.version for given in authorised[:-1]),
+        authorised=str(newest) if one.authorised else "no release",
+        also=one.authorised[:-1],
         live=one.champion,
         quiet=light is Light.PASS and planned and not moving and not promote and not one.divergences,
         light=light,
@@ -219,7 +249,29 @@ def _model(sources: Sources, state: RegistryState, one: Standing, seen: _Seen) -
         rollouts=moving,
         challenge=None if challenge is None else _challenge(challenge),
         planned=planned,
+        damaged=damaged,
     )
+
+
+def _known(state: RegistryState, model: str) -> list[ReleaseRef]:
+    return sorted((ref for ref in state.releases if ref.model == model), key=lambda ref: ref.order)
+
+
+def _bundles(
+    sources: Sources, state: RegistryState, refs: Sequence[ReleaseRef]
+) -> tuple[str | None, tuple[tuple[str, str], ...]]:
+    """The newest release's title, if its bundle is at hand, and the releases whose bundles cannot be opened."""
+    title, damaged = None, []
+    for ref in refs:
+        publication = state.releases[ref].publication
+        if publication is None or not sources.directory.holds(publication.bundle_digest):
+            continue
+        try:
+            title = open_release(sources.directory.bundle(publication.bundle_digest)).spec.title
+        except CountermarkError as error:
+            title = None
+            damaged.append((str(ref), error.what))
+    return title, tuple(damaged)
 
 
 def _light(
@@ -245,7 +297,9 @@ def _line(
     planned: bool,
 ) -> str:
     """One line; the numbers behind it are in the block."""
-    parts: list[str] = [] if planned else ["no monitoring plan"]
+    parts = ["nothing answers"] if one.silent else []
+    if not planned:
+        parts.append("no monitoring plan")
     if watch is None and planned:
         parts.append("no monitoring run in the last seven days")
     if watch is not None:
@@ -347,11 +401,11 @@ def _expiring(state: RegistryState) -> tuple[Expiring, ...]:
     )
 
 
-def _replayed(sources: Sources, as_of: datetime, count: int) -> ReplayedSample | None:
+def _replayed(sources: Sources, as_of: datetime, count: int, counts: Callable[[Entry], bool]) -> ReplayedSample | None:
     if count == 0:
         return None
     since, seed = iso(as_of - WEEK), int(as_of.strftime("%Y%m%d"))
-    drawn = draw(sources.ledger, count, seed, after=since, until=iso(as_of))
+    drawn = draw(sources.ledger, count, seed, after=since, until=iso(as_of), counts=counts)
     if not drawn:
         return None
     replayed = Replayer(sources.ledger, sources.directory, sources.state).sample(drawn)

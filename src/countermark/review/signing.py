@@ -1,18 +1,20 @@
-"""Minutes onto the ledger, and the signature under them onto the release log."""
+"""The files of a review on the ledger, minutes beside them, and the signature under them on the release log."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from countermark.errors import ReviewError
 from countermark.governance.access import BankRegistry
+from countermark.ledger.entry import Entry
 from countermark.ledger.ledger import Ledger
 from countermark.records.clock import iso
 from countermark.records.decision import as_document, encode
 from countermark.records.digest import canonical_json, pretty_json, sha256_hex
-from countermark.records.review import Minutes, Review
+from countermark.records.review import MINUTES, PAGES, REVIEW, Minutes, PreparedReview, Review
 from countermark.registry.bodies import Action, ReviewSigned
 from countermark.registry.repository import Appended, Draft
 from countermark.registry.signing import Signer
@@ -20,16 +22,23 @@ from countermark.registry.state import RegistryState
 from countermark.report.render import render_review
 from countermark.review.minutes import read_minutes, template
 
-FOLDER = "reviews"
-REVIEW, PAGES, MINUTES, DRAFT = "review.json", "review.pdf", "minutes.json", "minutes.yaml"
+DRAFT = "minutes.yaml"
+_Written = TypeVar("_Written", PreparedReview, Minutes)
 
 
-def write_review(review: Review, folder: Path) -> tuple[Path, ...]:
-    """Write ``review.json``, ``review.pdf`` and, where there are none yet, minutes to fill in.
+def write_review(review: Review, folder: Path, ledger: Ledger, at: str) -> tuple[Path, ...]:
+    """Write ``review.json``, ``review.pdf`` and, where there are none yet, minutes to fill in; digests to the ledger.
+
+    Args:
+        review: The review.
+        folder: Where the files go.
+        ledger: The ledger that keeps the digests of both files: minutes and signatures are held against them.
+        at: The present, ISO.
 
     Raises:
         ReviewError: If the folder cannot be written to, or holds recorded minutes of this review.
         ReportError: If the document cannot be rendered.
+        LedgerError: If the ledger cannot be written.
     """
     if (folder / MINUTES).is_file():
         raise ReviewError(
@@ -48,6 +57,14 @@ def write_review(review: Review, folder: Path) -> tuple[Path, ...]:
     except OSError as error:
         raise ReviewError("the review cannot be written", got=error.strerror, file=folder) from None
     render_review(data, written[1])
+    prepared = PreparedReview(
+        review=review.id,
+        as_of=review.as_of,
+        digest=sha256_hex(data),
+        pages=sha256_hex(written[1].read_bytes()),
+        checkpoint=None if review.checkpoint is None else review.checkpoint.digest,
+    )
+    ledger.append("review", review.id, encode(prepared), at)
     return tuple(written)
 
 
@@ -55,13 +72,23 @@ def record(bank: BankRegistry, ledger: Ledger, folder: Path, minutes: Path) -> M
     """Check minutes against the review in a folder, and put them and their actions on the ledger.
 
     Raises:
-        ReviewError: With file and line, if they are not what minutes are, or the review was signed with others.
-        LedgerError: If the ledger cannot be written.
+        ReviewError: With file and line, if they are not what minutes are; if the review was signed with others, or the
+            files of the folder are not those that were prepared last.
+        LedgerError: If the ledger cannot be read or written.
     """
-    review, digest = read_review(folder)
+    review, _ = read_review(folder)
+    found = _last(ledger, review.id, PreparedReview)
+    if found is None:
+        raise ReviewError(
+            f"the ledger knows of no review {review.id} that was prepared",
+            hint="countermark review prepare, with this ledger",
+            file=folder / REVIEW,
+        )
+    prepared, _ = found
+    _held_against(folder, {REVIEW: prepared.digest, PAGES: prepared.pages}, f"what was prepared of review {review.id}")
     state = bank.state()
-    made = read_minutes(minutes, review, digest, state)
-    data = _minutes_bytes(made)
+    made = read_minutes(minutes, review, prepared, state)
+    data = pretty_json(as_document(made))
     _refuse_signed(state, review.id, sha256_hex(data))
     at = iso(bank.now)
     actions = [("action", action.id, canonical_json(action.document()), at) for action in actions_of(made)]
@@ -70,25 +97,24 @@ def record(bank: BankRegistry, ledger: Ledger, folder: Path, minutes: Path) -> M
     return made
 
 
-def sign(bank: BankRegistry, signer: Signer, folder: Path) -> Appended:
+def sign(bank: BankRegistry, signer: Signer, folder: Path, ledger: Ledger) -> Appended:
     """Sign the recorded minutes of a review on the release log.
 
-    The first signature carries the actions into their owners' inboxes; further ones bind the same minutes.
+    What is signed is the digest of the minutes, which name those of ``review.json`` and ``review.pdf``. The first
+    signature carries the actions into their owners' inboxes; further ones bind the same minutes.
 
     Raises:
-        ReviewError: If there are no recorded minutes, the review was changed since, or it was signed with others.
+        ReviewError: If there are no recorded minutes, one of the three files is not what the ledger says of it, or
+            the review was signed with other minutes.
         RegistryError: If the key belongs to nobody.
+        LedgerError: If the ledger cannot be read.
     """
-    review, digest = read_review(folder)
+    review, _ = read_review(folder)
     made, data = read_recorded(folder)
-    if made.digest != digest:
-        raise ReviewError(
-            f"the minutes are of another version of review {review.id}",
-            expected=made.digest,
-            got=digest,
-            file=folder / REVIEW,
-        )
     bound = sha256_hex(data)
+    _require_recorded(ledger, folder, review.id, bound)
+    named = {REVIEW: made.digest} if made.pages is None else {REVIEW: made.digest, PAGES: made.pages}
+    _held_against(folder, named, f"what the minutes of review {review.id} name")
 
     def make(state: RegistryState) -> Draft:
         first = _refuse_signed(state, review.id, bound)
@@ -156,8 +182,49 @@ def _refuse_signed(state: RegistryState, review: str, digest: str) -> bool:
     return not signed
 
 
-def _minutes_bytes(made: Minutes) -> bytes:
-    return pretty_json(as_document(made))
+def _require_recorded(ledger: Ledger, folder: Path, review: str, digest: str) -> None:
+    """Refuse minutes that are not those that the ledger holds last of a review."""
+    found = _last(ledger, review, Minutes)
+    if found is None:
+        raise ReviewError(
+            f"the ledger holds no minutes of review {review}",
+            hint="countermark review record --minutes FILE, with this ledger",
+            file=folder / MINUTES,
+        )
+    expected = sha256_hex(pretty_json(found[1].json()))
+    if digest != expected:
+        raise ReviewError(
+            f"these are not the minutes of review {review} that were recorded",
+            expected=expected,
+            got=digest,
+            hint="countermark review record --minutes FILE",
+            file=folder / MINUTES,
+        )
+
+
+def _held_against(folder: Path, named: dict[str, str], what: str) -> None:
+    """Refuse a file of a review that is not what was said of it."""
+    for name, expected in named.items():
+        got = sha256_hex(_bytes(folder / name, "countermark review prepare"))
+        if got != expected:
+            raise ReviewError(
+                f"'{name}' is not {what}",
+                expected=expected,
+                got=got,
+                hint="a review that was changed is prepared anew",
+                file=folder / name,
+            )
+
+
+def _last(ledger: Ledger, review: str, of: type[_Written]) -> tuple[_Written, Entry] | None:
+    """The newest record of a review of one type; on one chain the later entry is the newer, whatever its date."""
+    newest: dict[str, tuple[_Written, Entry]] = {}
+    for entry in sorted(ledger.get("review", review), key=lambda entry: entry.seq):
+        try:
+            newest[entry.chain] = msgspec.json.decode(entry.payload, type=of), entry
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+    return max(newest.values(), key=lambda found: found[1].at, default=None)
 
 
 def _bytes(path: Path, hint: str) -> bytes:

@@ -256,7 +256,7 @@ class Life:
         checkpoint = self.ledger.checkpoint(iso(self.clock.now()))
         made = prepare(sources, as_of, sample=20, checkpoint=checkpoint)
         folder = self.desk.root / "reviews" / made.id
-        write_review(made, folder)
+        write_review(made, folder, self.ledger, iso(self.clock.now()))
         minutes = {
             "review": made.id,
             "held": made.as_of[:10],
@@ -270,7 +270,7 @@ class Life:
         draft = folder / "minutes.yaml"
         draft.write_text(yaml.safe_dump(minutes, sort_keys=False), encoding="utf-8")
         record(self.desk.bank, self.ledger, folder, draft)
-        sign(self.desk.bank, self.desk.keys["rik"], folder)
+        sign(self.desk.bank, self.desk.keys["rik"], folder, self.ledger)
         return made.id, len(made.needed)
 
     def replay(self, count: int) -> list[Replayed]:
