@@ -25,6 +25,7 @@ from countermark.records.watch import LiveFinding
 from countermark.report.render import render_review
 from countermark.review.prepare import prepare
 from countermark.rollout.events import RolloutEvent, event_bytes
+from tests.registry.people import key
 from tests.report.short_documents import crowded
 from tests.review.week import AS_OF, BAD, GOOD, Week, watch
 from tests.serving.releases import ReleaseBank
@@ -182,7 +183,7 @@ def test_a_damaged_bundle_is_told_today_and_stops_nothing(tmp_path: Path, versio
 class Ended(Week):
     """Models that live, lapsed, were retired, were taken out, or were never authorised."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, stolen: bool = False) -> None:
         self.root = folder / "bank"
         self.release_bank = ReleaseBank(self.root / "releases")
         releases = self.release_bank
@@ -196,6 +197,9 @@ class Ended(Week):
         body = {"release": "toy_taken@v1.0.0", "environment": "prod", "sequence": 2, "reason": "a pause"}
         log.add("deauthorisation", body, by="eli", tags=["toy_taken#prod!#2"])
         log.propose("toy_new@v1.0.0")
+        if stolen:
+            body = {"public": key("vera").public, "position": 1, "reason": "stolen"}
+            log.add("key_revocation", body, by="rik")
         releases.write()
         self.address = str(folder / "ledger")
         self.clock = SimulatedClock(AS_OF)
@@ -234,6 +238,15 @@ def test_a_lapsed_model_answers_nothing_today_and_keeps_its_findings(tmp_path: P
     assert told["rollout"] == (Light.FAIL, "No release is authorised any more: nothing answers.")
     assert told["breach"][0] is Light.FAIL
     assert "watch" not in told
+
+
+def test_a_model_whose_approval_became_void_answers_nothing_today(tmp_path: Path) -> None:
+    """Of the same revocation nobody is told for what a person had taken out before."""
+    made = reviewed(Ended(tmp_path / "own", stolen=True))
+    assert [(model.model, model.light, model.live) for model in made.models] == [
+        ("toy_lapsed", Light.FAIL, None), ("toy_pd", Light.FAIL, None),
+    ]  # fmt: skip
+    assert [needed.subject for needed in made.needed if "nothing answers" in needed.text] == ["toy_lapsed", "toy_pd"]
 
 
 def test_a_retired_model_that_a_running_rollout_names_is_told(tmp_path: Path) -> None:

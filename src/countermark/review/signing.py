@@ -43,7 +43,7 @@ def write_review(review: Review, folder: Path, ledger: Ledger, at: str) -> tuple
     if (folder / MINUTES).is_file():
         raise ReviewError(
             f"review {review.id} has recorded minutes",
-            hint="what was held is not prepared again",
+            hint="what was held is not prepared again here; --to FOLDER prepares it anew elsewhere",
             file=folder / MINUTES,
         )
     data = pretty_json(as_document(review))

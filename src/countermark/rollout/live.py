@@ -160,15 +160,8 @@ def _ended_by_itself(state: RegistryState, model: str) -> bool:
 
     A model that somebody retired or took out, or that was never authorised, is missed by nobody.
     """
-    retired = {event.body.get("release") for event in state.events if event.type == "retirement"}
-    void = [
-        lost.ref
-        for lost in state.lost
-        if lost.environment == "prod"
-        and str(lost.ref) not in retired
-        and "prod" not in state.releases[lost.ref].taken_out
-    ]
-    return bool(state.lapsed(model)) or any(ref.model == model for ref in void)
+    void = any(lost.environment == "prod" and lost.ref.model == model for lost in state.lost)
+    return void or bool(state.lapsed(model))
 
 
 def strays(ledger: Ledger, state: RegistryState, *, until: str | None = None) -> tuple[str, ...]:
