@@ -10,13 +10,13 @@ import pytest
 
 from countermark.errors import MonitoringError
 from countermark.metrics.discrimination import auc
-from countermark.monitoring.findings import sentence
+from countermark.monitoring.findings import sentence, standing_findings
 from countermark.monitoring.run import plans_for, run_monitor
 from countermark.records.decision import DecisionRecord
 from countermark.records.lights import Light
 from countermark.records.profile import CategoricalProfile, GroupProfile
 from countermark.scoring.decider import VALUE_ONLY
-from tests.monitoring.productions import AS_OF, LIMITS, World, bound, kpi, only, plan, profile, release
+from tests.monitoring.productions import AS_OF, LIMITS, UPPER, World, bound, kpi, only, plan, profile, release
 
 Rng = np.random.Generator
 
@@ -443,12 +443,50 @@ def test_a_window_of_two_releases_is_compared_with_the_one_that_decided_most(wor
     assert world.read(only("daily_volume"))["all"].n == 4000
 
 
-def test_decisions_of_a_release_that_is_gone_are_not_compared(world: World) -> None:
+def test_a_release_that_cannot_be_opened_is_named_and_no_other_put_in_its_place(world: World) -> None:
+    world.decide(100)
     world.decide(500, change=lambda r, _: bound(r, "0.9.0"))
-    watch = world.run(plan()).watch
-    assert watch.release == "1.0.0"
-    reading = next(r for r in watch.readings if r.check == "score_psi")
-    assert reading.reason == "0 decisions of release 1.0.0 in the window, 100 are needed"
+    declared = plan(kpis={"n": {"meaning": "t", "measure": "decisions_per_day", "limit": UPPER, "owner": "Karl"}})
+    made = world.run(declared)
+    assert (made.watch.release, made.watch.decisions) == ("0.9.0", 600)
+    first, volume, *others = made.watch.readings
+    assert (first.check, first.subject, first.n, first.value, first.light) == (
+        "unjudged", "release 0.9.0", 600, 500.0, Light.FAIL,
+    )  # fmt: skip
+    assert (volume.check, volume.value, volume.light) == ("daily_volume", 20.0, Light.WATCH)
+    why = "release 0.9.0 cannot be opened: the release log knows no published release of this version"
+    assert {(r.light, r.value, r.reason) for r in others} == {(Light.NOT_EVALUATED, None, why)}
+    assert {r.check for r in others} == {*LIMITS, "kpi"} - {"daily_volume"}
+    assert [f.text for f in made.findings if f.check == "unjudged"] == [
+        "number of unjudged decisions of release 0.9.0 is 500 on 600 rows, as it cannot be opened; limit = 0"
+    ]
+    (world.releases["0.9.0"], world.releases["1.0.0"]) = (release(), release())
+    again = world.run(declared, days=1)
+    assert [(f.status, f.text) for f in again.findings if f.check == "unjudged"] == [
+        ("closed", "release 0.9.0 can be opened, or made most decisions of the window no longer")
+    ]
+
+
+def test_what_was_open_stays_open_while_nothing_can_be_judged(world: World) -> None:
+    world.decide(500, change=lambda r, _: features(r, x=99.0))
+    world.told(None, 7, ago=10, entity="e-d000001")
+    declared = only("feature_psi")
+    opened = {f.id for f in world.run(declared).findings}
+    assert opened == {"m/feature_psi/x", "m/odd_outcomes/all"}
+    held = world.releases.pop("1.0.0")
+    assert [(f.id, f.status) for f in world.run(declared, days=1).findings] == [
+        ("m/odd_outcomes/all", "open"),
+        ("m/unjudged/release 1.0.0", "open"),
+    ]
+    assert standing_findings(world.ledger)["m/feature_psi/x"].status == "open"
+    off = {f.id: f.status for f in world.run(only("daily_volume"), days=2).findings}
+    assert off["m/feature_psi/x"] == "closed", "its limit was taken away"
+    world.releases["1.0.0"] = held
+
+
+def test_where_nothing_decided_the_newest_release_that_opens_is_named(world: World) -> None:
+    world.releases["2.0.0"] = release()
+    assert world.run(only("daily_volume")).watch.release == "2.0.0"
 
 
 def test_a_model_without_plan_or_release_is_refused(world: World) -> None:

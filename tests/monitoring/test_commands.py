@@ -225,6 +225,55 @@ def test_a_release_that_cannot_be_opened_is_not_passed_over(bank: Path, tmp_path
     assert left.endswith("no model is in production\n")
 
 
+@pytest.fixture
+def lapsed(tmp_path: Path) -> tuple[ReleaseBank, tuple[str, ...]]:
+    """A serving directory of v1, whose approvals lapsed yesterday, v2 and v3; and how a command names it."""
+    made = ReleaseBank(tmp_path / "lapsed")
+    made.release("toy_pd@v1.0.0", expires=iso(NOW - timedelta(days=1))[:10])
+    made.release("toy_pd@v2.0.0", seed=1)
+    made.release("toy_pd@v3.0.0", seed=2)
+    assert set(load_catalog(made.directory, NOW).models["toy_pd"]) == {"2.0.0", "3.0.0"}
+    return made, ("--releases", str(made.folder), "--trust-root", made.trust_root)
+
+
+def test_the_release_that_decided_most_is_judged_though_it_lapsed(
+    bank: Path, lapsed: tuple[ReleaseBank, tuple[str, ...]]
+) -> None:
+    """And no other bundle is opened for it."""
+    made, place = lapsed
+    traffic(bank, missing=True)
+    # v2 answers now and is damaged; v3 keeps the model in production.
+    made.bundle_file("toy_pd@v2.0.0").write_bytes(b"PK")
+    for asked in ("toy_pd", "--all"):
+        told = run("monitor", "run", asked, *place).output
+        assert "toy_pd@v1.0.0" in told
+        assert "open   toy_pd: change of the share missing of income is 0.5" in told
+
+
+def test_a_release_that_decided_most_and_cannot_be_opened_is_a_finding(
+    bank: Path, lapsed: tuple[ReleaseBank, tuple[str, ...]]
+) -> None:
+    made, place = lapsed
+    traffic(bank, missing=True)
+    assert "open   toy_pd: change of the share missing of income" in run("monitor", "run", "toy_pd", *place).output
+    whole = made.bundle_file("toy_pd@v1.0.0").read_bytes()
+    for damage in (lambda file: file.write_bytes(whole[:100]), Path.unlink):
+        damage(made.bundle_file("toy_pd@v1.0.0"))
+        told = run("monitor", "run", "toy_pd", *place)
+        assert "toy_pd@v1.0.0" in told.output
+        unjudged = "number of unjudged decisions of release 1.0.0 is 400 on 400 rows, as it cannot be opened"
+        assert f"open   toy_pd: {unjudged}" in told.output
+        (found,) = json.loads(run("monitor", "run", "toy_pd", "--json", *place).output)
+        reasons = {r["reason"] for r in found["watch"]["readings"] if r["check"] == "missing_shift"}
+        assert all(reason.startswith("release 1.0.0 cannot be opened: ") for reason in reasons), reasons
+        shown = run("monitor", "show").output
+        assert "change of the share missing of income" in shown, "what stood still stands"
+        assert unjudged in shown
+    made.bundle_file("toy_pd@v1.0.0").write_bytes(whole)
+    told = run("monitor", "run", "toy_pd", *place).output
+    assert "✓ closed toy_pd: release 1.0.0 can be opened, or made most decisions of the window no longer" in told
+
+
 def test_nothing_is_known_of_the_future(bank: Path) -> None:
     traffic(bank, missing=True)
     ahead = iso(NOW + timedelta(days=400))

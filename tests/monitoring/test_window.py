@@ -250,6 +250,16 @@ def test_an_entry_that_was_changed_is_believed_by_nobody(world: World, kind: str
         read_production(world.ledger, AS_OF)
 
 
+def test_a_wrong_outcome_of_an_entity_is_corrected_by_the_entity_where_nobody_knows_the_decision(world: World) -> None:
+    (one,) = world.decide(1, ago=60)
+    again = record("again", iso(AS_OF - timedelta(days=50)), 0.1, entity=one.entity)
+    world.put("decision", again.id, again, again.at)
+    world.told(None, 7, ago=20, entity=one.entity)
+    assert odd(world) == (1, 1)
+    world.told(None, 1, ago=10, entity=one.entity)
+    assert (outcomes(world), odd(world)) == ({}, (0, 2))
+
+
 def test_an_unresolved_outcome_may_say_anything(world: World) -> None:
     (one,) = world.decide(1, ago=60)
     world.told(one.id, 0.5, ago=20, final=False)

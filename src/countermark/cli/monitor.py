@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from countermark.cli.place import bank_root, ledger_option
-from countermark.cli.production import moment, opened_ledger, production_options, serving_directory, watched_of
+from countermark.cli.production import moment, opened_ledger, production_options, serving_directory
 from countermark.cli.registry_options import json_option, print_json
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def run(
     An instant in the future is refused. A log or webhook that fails keeps the other from nothing, and is an error.
     """
     from countermark.config.operations import monitor_plans
+    from countermark.monitoring.releases import published_releases
     from countermark.monitoring.run import plans_for, report_unwatched, run_monitor
     from countermark.monitoring.sinks import tell
     from countermark.records.groups import read_groups
@@ -66,13 +67,13 @@ def run(
     now = moment(None)
     instant = now if as_of is None else moment(as_of)
     directory = serving_directory(releases, trust_root)
-    catalog = load_catalog(directory, moment(None))
+    catalog = load_catalog(directory, now)
     declared = monitor_plans(bank_root())
     plans = plans_for([name for name in declared if name in catalog.models] if every else models, declared)
     with opened_ledger(address) as ledger:
         runs = run_monitor(
             ledger,
-            watched_of(catalog),
+            published_releases(directory, directory.state(now)),
             plans,
             instant,
             groups=None if groups is None else read_groups(groups),

@@ -1,8 +1,8 @@
-"""What every command on production shares: where the ledger and the releases are, and what the releases are."""
+"""What every command on production shares: where the ledger and the releases are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +14,7 @@ from countermark.cli.place import bank_root, ledger_address, ledger_option
 
 if TYPE_CHECKING:
     from countermark.ledger.ledger import Ledger
-    from countermark.monitoring.run import WatchedRelease
     from countermark.registry.directory import ServingDirectory
-    from countermark.serving.catalog import Catalog
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -77,22 +75,3 @@ def opened_ledger(address: str | None, *, writer: str | None = None) -> Iterator
 
     with open_ledger(ledger_address(address), writer=writer) as store:
         yield store
-
-
-def watched_of(catalog: Catalog) -> Mapping[str, Mapping[str, WatchedRelease]]:
-    """What monitoring needs of the releases of a catalog."""
-    from countermark.monitoring.run import WatchedRelease
-
-    return {
-        model: {
-            version: WatchedRelease(
-                release.profile,
-                None if release.decider.policy is None else release.decider.policy.favourable,
-                {}
-                if release.spec.fairness is None
-                else {name: found.reference for name, found in release.spec.fairness.attributes.items()},
-            )
-            for version, release in versions.items()
-        }
-        for model, versions in catalog.models.items()
-    }

@@ -16,7 +16,7 @@ from countermark.metrics.fairness import adverse_impact_ratio
 from countermark.metrics.intervals import wilson_interval
 from countermark.metrics.multiplicity import benjamini_hochberg
 from countermark.metrics.stability import Psi, psi
-from countermark.monitoring.findings import ODD_OUTCOMES
+from countermark.monitoring.findings import ODD_OUTCOMES, UNJUDGED
 from countermark.monitoring.profile import categorical_profile
 from countermark.monitoring.window import Production
 from countermark.records.decision import DecisionRecord
@@ -31,6 +31,7 @@ EVIDENCE = 0.05
 """A change beyond its limit counts only where chance alone gives it with less than this probability: the q-value of
 Benjamini and Hochberg over the inputs, or the p-value where there is one figure."""
 _DIGITS = 9
+_JUDGED = ExactLimit(kind="exact", value=0, source="what decided is held to its own reference profile")
 _NO_POLICY = "the model has no decision policy"
 _NONE = ExactLimit(kind="exact", value=0, source="an outcome is 0 or 1, or a finite amount, and has happened")
 _Missing = tuple[str, float | None, float, Psi]
@@ -101,8 +102,38 @@ def readings(watched: Watched) -> tuple[Reading, ...]:
     """Every check that has a limit."""
     found: list[Reading] = []
     for check in (_volume, _inputs, _score, _odd_outcomes, _performance, _fairness, _kpis):
-        found.extend(_judged(watched, figure) for figure in check(watched))
+        found.extend(_judged(figure, watched.plan.owner, watched.profile.importance) for figure in check(watched))
     return tuple(found)
+
+
+def unjudged(production: Production, plan: MonitorPlan, release: str, why: str) -> tuple[Reading, ...]:
+    """What can be said where the release that made most decisions of the window cannot be opened.
+
+    That it is so is a reading of its own; no other release's profile is put in its place.
+
+    Args:
+        production: Production of the model.
+        plan: The monitoring plan.
+        release: Version of the release.
+        why: Why it cannot be opened.
+    """
+    window = production.between(plan.window_days)
+    n, made = len(window), sum(record.release.version == release for record in window)
+    odd, told = production.odd_within(plan.window_days)
+    volume = plan.limits.daily_volume
+    figures = [_Figure(UNJUDGED, f"release {release}", _JUDGED, n, float(made))]
+    if volume is not None:
+        figures.append(_Figure("daily_volume", "all", volume, n, n / plan.window_days))
+    if odd:
+        figures.append(_Figure(ODD_OUTCOMES, "all", _NONE, told, float(odd)))
+    because = f"release {release} cannot be opened: {why}"
+    for name in MonitorLimits.model_fields:
+        limit = getattr(plan.limits, name)
+        if limit is not None and name != "daily_volume":
+            figures.append(_Figure(name, "all", limit, n, None, undefined=because))
+    for name, kpi in plan.kpis.items():
+        figures.append(_Figure("kpi", name, kpi.limit, n, None, undefined=because, owner=kpi.owner))
+    return tuple(_judged(figure, plan.owner, {}) for figure in figures)
 
 
 def checks_off(limits: MonitorLimits) -> tuple[str, ...]:
@@ -137,7 +168,7 @@ class _Figure:
     owner: str | None = None
 
 
-def _judged(watched: Watched, found: _Figure) -> Reading:
+def _judged(found: _Figure, owner: str, weights: Mapping[str, float]) -> Reading:
     # Rounded before it is judged, so that the light follows from the figure that is kept, on any processor.
     value = _rounded(found.value)
     low, high = (_rounded(end) for end in found.interval or (None, None))
@@ -155,8 +186,8 @@ def _judged(watched: Watched, found: _Figure) -> Reading:
         light=verdict.light,
         rule=verdict.rule,
         reason=verdict.reason,
-        owner=found.owner or watched.plan.owner,
-        weight=watched.profile.importance.get(found.subject, 0.0),
+        owner=found.owner or owner,
+        weight=weights.get(found.subject, 0.0),
     )
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from countermark.config.monitor import MonitorPlan
-from countermark.errors import MonitoringError
+from countermark.errors import CountermarkError, MonitoringError
 from countermark.ledger.entry import Item
 from countermark.ledger.ledger import Ledger
-from countermark.monitoring.checks import checks_off, readings, watch
+from countermark.monitoring.checks import checks_off, readings, unjudged, watch
 from countermark.monitoring.findings import Unwatched, findings_of, standing_findings, unwatched_findings
 from countermark.monitoring.window import Production, read_production, require_past
 from countermark.records.clock import iso
@@ -39,7 +39,7 @@ class WatchedRelease:
 PLAN_HINT = "write one: owner, maturity_days and limits (docs/reference/monitoring.md has an example)"
 
 Releases = Mapping[str, Mapping[str, WatchedRelease]]
-"""Releases by model and version."""
+"""Releases by model and version, the newest that may serve last; one may fail to open only when it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,26 +170,32 @@ def _model(
     releases: Mapping[str, WatchedRelease],
     groups: Groups | None,
 ) -> ModelWatch:
-    """Readings of one model, against the profile of the release that decided most of the window."""
+    """Readings of one model, against the profile of the release that decided most of the window, whatever became of it.
+
+    Raises:
+        MonitoringError: If nothing decided in the window, and no release of the model can be opened.
+    """
     window = production.between(plan.window_days)
-    counted = Counter(record.release.version for record in window if record.release.version in releases)
-    version = counted.most_common(1)[0][0] if counted else next(reversed(list(releases)), None)
-    if version is None:
-        raise MonitoringError(
-            f"there is no release of '{model}' to compare with",
-            expected="a published release in the serving directory",
-            hint="countermark release export --to DIR",
+    counted = Counter(record.release.version for record in window)
+    if counted:
+        version = counted.most_common(1)[0][0]
+        release = _opened(releases, version)
+    else:
+        version, release = _standing(model, releases)
+    if isinstance(release, str):
+        found = unjudged(production, plan, version, release)
+    else:
+        watched = watch(
+            production,
+            plan,
+            release.profile,
+            version,
+            favourable=release.favourable,
+            groups=groups,
+            reference_group=release.reference_group,
         )
-    release = releases[version]
-    watched = watch(
-        production,
-        plan,
-        release.profile,
-        version,
-        favourable=release.favourable,
-        groups=groups,
-        reference_group=release.reference_group,
-    )
+        found = readings(watched)
+    matured = production.between(plan.performance_days, until_days=plan.maturity_days)
     as_of = production.as_of
     return ModelWatch(
         model=model,
@@ -197,9 +203,39 @@ def _model(
         plan=f"{plan.name} {plan.version}",
         as_of=iso(as_of),
         window=(iso(as_of - timedelta(days=plan.window_days)), iso(as_of)),
-        decisions=len(watched.window),
-        matured=len(watched.matured),
-        labelled=len(watched.labelled),
-        readings=readings(watched),
+        decisions=len(window),
+        matured=len(matured),
+        labelled=len(production.labelled(matured)[0]),
+        readings=found,
         off=checks_off(plan.limits),
+    )
+
+
+def _opened(releases: Mapping[str, WatchedRelease], version: str) -> WatchedRelease | str:
+    """A release, or why it cannot be opened."""
+    try:
+        return releases[version]
+    except KeyError:
+        return "the release log knows no published release of this version"
+    except CountermarkError as error:
+        return error.what
+
+
+def _standing(model: str, releases: Mapping[str, WatchedRelease]) -> tuple[str, WatchedRelease]:
+    """The newest release that can be opened: what the model is held against where nothing decided.
+
+    Raises:
+        MonitoringError: If there is none.
+    """
+    why = None
+    for version in reversed(list(releases)):
+        release = _opened(releases, version)
+        if not isinstance(release, str):
+            return version, release
+        why = why or release
+    raise MonitoringError(
+        f"there is no release of '{model}' to compare with",
+        expected="a published release in the serving directory",
+        got=why,
+        hint="countermark release export --to DIR",
     )

@@ -206,10 +206,10 @@ class _Abouts:
     """
 
     def __init__(self, decisions: Sequence[DecisionRecord]) -> None:
-        self._of: dict[str, list[tuple[datetime, str]]] = {}
+        self._of: dict[str, list[DecisionRecord]] = {}
         for record in decisions:
             if record.entity is not None:
-                self._of.setdefault(record.entity, []).append((parse_instant(record.at), record.id))
+                self._of.setdefault(record.entity, []).append(record)
 
     def decision(self, outcome: OutcomeRecord) -> str | None:
         """The decision that it names, or the only one about its entity up to when it was observed."""
@@ -219,7 +219,7 @@ class _Abouts:
             seen = parse_instant(outcome.observed_at)
         except ValueError:
             return None
-        before = [identity for at, identity in self._of.get(outcome.entity or "", ()) if at <= seen]
+        before = [one.id for one in self._of.get(outcome.entity or "", ()) if parse_instant(one.at) <= seen]
         return before[0] if len(before) == 1 else None
 
 

@@ -16,7 +16,8 @@ from countermark.features.audit import AuditReport, recompute
 from countermark.features.online import OnlineStore
 from countermark.features.request import RequestError
 from countermark.ledger.opening import open_ledger
-from countermark.monitoring.run import ModelRun, WatchedRelease, run_monitor
+from countermark.monitoring.releases import PublishedReleases
+from countermark.monitoring.run import ModelRun, run_monitor
 from countermark.records.clock import SimulatedClock, iso
 from countermark.records.decision import DecisionRecord, EventRecord, OutcomeRecord, decode, encode
 from countermark.records.release import ReleaseRef
@@ -234,16 +235,7 @@ class Life:
 
     def monitor(self, as_of: datetime) -> ModelRun:
         """Run the bank's monitoring."""
-        watched = {
-            version: WatchedRelease(
-                release.profile,
-                None if release.decider.policy is None else release.decider.policy.favourable,
-                {}
-                if release.spec.fairness is None
-                else {name: found.reference for name, found in release.spec.fairness.attributes.items()},
-            )
-            for version, release in self.service.catalog.models[self.model].items()
-        }
+        watched = PublishedReleases(self.desk.bank.directory, self.desk.bank.state(), self.model)
         plans = {name: plan for name, plan in monitor_plans(self.desk.root).items() if name == self.model}
         (run,) = run_monitor(self.ledger, {self.model: watched}, plans, as_of, groups=self.groups)
         self.runs.append(run)
