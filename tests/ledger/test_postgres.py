@@ -231,6 +231,11 @@ def test_an_answer_lost_for_good_shows_as_repeated_later(
         with pytest.raises(LedgerError, match="nothing was acknowledged"):
             ledger.append("decision", "d1", b"payload 1", AT)
         end, again = time.monotonic() + 20, None
+        with PostgresLedger(postgres_url) as beside:
+            # Until then ending the lost session would end its transaction too, and nothing would be stored yet.
+            while not beside.get("decision", "d1"):
+                assert time.monotonic() < end
+                time.sleep(0.01)
         while again is None:
             # It does not wait for the lost session to end either: on a busy machine that takes a moment.
             try:
