@@ -129,7 +129,7 @@ def standing(
         allowed = tuple(authorisation.ref.version for authorisation in state.authorised(model))
         route = table.models.get(model)
         last = next((one for one in reversed(story.states.values()) if one.model == model), None)
-        entitled = allowed[:1] if route is None else (route.champion, *route.fallbacks)
+        entitled = allowed[:1] if route is None else route.proven
         champion = next((version for version in entitled if version in allowed), None)
         moving = (last is not None and last.running) or (route is not None and route.candidate is not None)
         silent = champion is None and (bool(allowed) or moving or _ended_by_itself(state, model))

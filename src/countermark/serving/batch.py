@@ -217,7 +217,7 @@ def _require_proven(service: DecisionService, release: ReleaseRef) -> None:
     if planned is not None and release.version not in planned.proven:
         raise ServingError(
             f"'{release}' was turned back or never ramped: it makes no decisions",
-            expected="one of: " + ", ".join(f"v{version}" for version in planned.proven) or "a release that was ramped",
+            expected="one of: " + ", ".join(f"v{version}" for version in planned.proven),
             hint=f"bring it in (countermark rollout start {release}), or try it without a record: --no-record",
         )
 
