@@ -124,12 +124,12 @@ def pin(ledger: Ledger, as_of: datetime, now: datetime) -> Checkpoint | None:
 def read_production(ledger: Ledger, as_of: datetime, now: datetime | None = None) -> dict[str, Production]:
     """Production of every model on a ledger, by name.
 
-    Only what was known at the instant counts: a decision by its own time, an outcome by when the bank learned of it. An
-    entry that the first checkpoint since the instant does not cover was written later, whatever date it bears. Of
-    several outcomes of one decision the one learned last holds, whether it names the decision or the entity. One that
-    names no decision is the outcome of the only decision about its entity up to when it was observed; where there are
-    several, nobody can say of which. What
-    cannot be an outcome of its model (a third value of an event, a date that has not come) is set aside and counted.
+    Only what was known at the instant counts: a decision by its own time, once it was written; an outcome by when the
+    bank learned of it. An entry that the first checkpoint since the instant does not cover was written later, whatever
+    date it bears. Of several outcomes of one decision the one learned last holds, whether it names the decision or the
+    entity. One that names no decision is the outcome of the only decision about its entity up to when it was observed;
+    where there are several, nobody can say of which. What cannot be an outcome of its model (a third value of an event,
+    a date that has not come) is set aside and counted.
 
     Args:
         ledger: The ledger.
